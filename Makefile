@@ -1,0 +1,42 @@
+# Two commands: `make demo` and `make test`. Both install into .venv first; the second time that is a no-op.
+PYTHON ?= $(shell command -v python3.11 || command -v python3.12 || command -v python3.13 || command -v python3)
+BIN := .venv/bin
+CORES ?= 2
+
+.PHONY: demo test install lint clean-demo
+.DELETE_ON_ERROR:
+
+install: .venv/.installed
+
+# sam2 ships no wheel and its build would fetch a second torch, so it is built against the one just installed.
+.venv/.installed: envs/lock.txt envs/lock-source.txt
+	@"$(PYTHON)" -c 'import sys; sys.exit(not (3, 11) <= sys.version_info[:2] < (3, 14))' \
+		|| { echo "error: Relane needs Python 3.11 to 3.13; call make PYTHON=/path/to/python3.11"; exit 2; }
+	"$(PYTHON)" -m venv .venv
+	@echo "installing the pinned stack into .venv (about 5 GB, mostly CUDA libraries) ..."
+	$(BIN)/pip install --quiet --disable-pip-version-check --no-deps -r envs/lock.txt
+	SAM2_BUILD_CUDA=0 $(BIN)/pip install --quiet --disable-pip-version-check --no-deps --no-build-isolation -r envs/lock-source.txt
+	$(BIN)/pip check
+	@touch $@
+
+# What the demo reads: tiny checkpoints of the real architectures, and a small PhysicalAI-AV dataset of a synthetic world.
+build/tiny/.built: .venv/.installed scripts/build_tiny_checkpoints.py $(wildcard scripts/relane/tiny/*.py)
+	$(BIN)/python scripts/build_tiny_checkpoints.py --output build/tiny
+	@touch $@
+
+build/world/.built: .venv/.installed scripts/make_world.py $(wildcard scripts/relane/world/*.py)
+	$(BIN)/python scripts/make_world.py --output build/world
+	@touch $@
+
+demo: build/tiny/.built build/world/.built
+	$(BIN)/snakemake --profile profiles/demo --cores $(CORES)
+	@echo "open results/demo/report/index.html"
+
+test: .venv/.installed
+	$(BIN)/python -m pytest -n $(CORES) --dist loadgroup
+
+lint: .venv/.installed
+	$(BIN)/ruff check . && $(BIN)/ruff format --check . && $(BIN)/snakefmt --check Snakefile rules
+
+clean-demo:
+	rm -rf results/demo build

@@ -1,0 +1,25 @@
+"""Relane: repaint lane markings in driving video and measure whether a driving model's path changes."""
+
+from snakemake.utils import min_version
+
+min_version("9.27.1")
+
+
+configfile: "config/config.yaml"
+
+
+include: "rules/common.smk"
+include: "rules/clips.smk"
+include: "rules/masks.smk"
+include: "rules/dataset.smk"
+include: "rules/lora.smk"
+include: "rules/edit.smk"
+include: "rules/quality.smk"
+include: "rules/drive.smk"
+include: "rules/report.smk"
+
+
+rule all:
+    default_target: True
+    input:
+        rules.report.input,

@@ -1,0 +1,63 @@
+"""Clips: every source at one rate and size, with the true time of each frame.
+
+INPUTS:  the sources that the clip sheet names (files, gs:// objects, PhysicalAI-AV datasets)
+OUTPUTS: results/{run}/clips/{video}.mp4    H.264, yuv420p, constant rate
+         results/{run}/clips/{video}.json   source, fps, frames, size, sha256, time of each frame
+         results/{run}/vp/original/...      the clip through the writer once more: the arm without an edit
+"""
+
+
+def local_source(wildcards) -> list[str]:
+    """The source as an input file where it is one; objects and streams are fetched by the job itself."""
+    clip = CLIPS.get(wildcards.video)
+    if clip is None:
+        raise WorkflowError(f"{wildcards.video}: no such video in {config['clips']}")
+    return [clip.uri] if clip.uri and "://" not in clip.uri else []
+
+
+rule prepare_clip:
+    """Decode by true frame times, resample by time to clip.fps, write one H.264 file and its sidecar."""
+    input:
+        local_source,
+    output:
+        video="results/{run}/clips/{video}.mp4",
+        sidecar="results/{run}/clips/{video}.json",
+    log:
+        "logs/{run}/clips/{video}.log",
+    benchmark:
+        "benchmarks/results/{run}/clips/{video}.tsv"
+    priority: 100
+    retries: 1
+    resources:
+        network=1,
+    params:
+        flags=flags("clip"),
+        source=lambda wildcards: source_flags(wildcards.video),
+        code=code("prepare_clip.py"),
+    shell:
+        "{PYTHON:q} {SCRIPTS:q}/prepare_clip.py {params.source} {params.flags}"
+        " --output {output.video:q} --sidecar {output.sidecar:q} > {log:q} 2>&1"
+
+
+rule reencode_original:
+    """The original arm goes through the same codec as the edits, so that the codec is not part of an effect."""
+    input:
+        "results/{run}/clips/{video}.mp4",
+    output:
+        "results/{run}/vp/original/{video}/{video}_vp_edit_sample0.mp4",
+    log:
+        "logs/{run}/original/{video}.log",
+    benchmark:
+        "benchmarks/results/{run}/original/{video}.tsv"
+    priority: 95
+    params:
+        crf=config["video"]["crf"],
+        code=code("reencode_clip.py"),
+    shell:
+        "{PYTHON:q} {SCRIPTS:q}/reencode_clip.py --clip {input:q} --crf {params.crf} --output {output:q} > {log:q} 2>&1"
+
+
+rule clips:
+    """Every clip of the sheet, prepared."""
+    input:
+        expand("results/{run}/clips/{video}.mp4", run=RUN, video=CLIPS),

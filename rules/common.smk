@@ -1,0 +1,93 @@
+"""What every stage shares: the clips, the instructions, narrow parameters and code digests.
+
+INPUTS:  config (config/config.yaml and what is laid over it), the clip sheet, the instructions sheet
+OUTPUTS: none; the names below are what the other rule files may use
+"""
+
+import sys
+
+sys.path.insert(0, str(Path(workflow.basedir) / "scripts"))
+
+from relane import config as relane_config
+from relane import instructions as relane_instructions
+from relane.digest import code_digest, weights_digest
+from relane.errors import InputError
+from relane.sheet import Clip, check_clips, read_sheet
+from relane.sources import resolve_local
+
+
+# The interpreter that runs Snakemake runs the scripts too, whether or not the environment is activated.
+PYTHON = sys.executable
+SCRIPTS = Path(workflow.basedir) / "scripts"
+
+
+def read_inputs() -> tuple[dict[str, Clip], dict[str, str]]:
+    """The clips by video name and the instructions' texts by slug; nothing here asks the network."""
+    relane_config.validate(config)
+    sources = config["clips"] if isinstance(config["clips"], list) else [config["clips"]]
+    clips = []
+    for source in sources:
+        clips += read_sheet(source) if str(source).endswith(".csv") else resolve_local(str(source))
+    wanted = relane_instructions.load(config["instructions"])
+    return {clip.video: clip for clip in check_clips(clips)}, {item.slug: item.text for item in wanted}
+
+
+try:
+    CLIPS, INSTRUCTIONS = read_inputs()
+except InputError as error:
+    raise WorkflowError(str(error)) from None
+
+RUN = config["run"]
+# Sham is an edit like any other, but asked for the markings that the clip already has.
+EDIT_ARMS = (["sham"] if config["arms"]["sham"] else []) + list(INSTRUCTIONS)
+# The floor is the original once more with other noise: it says how far the model moves by itself.
+DRIVE_ARMS = ["original", *(["floor"] if config["arms"]["floor"] else []), *EDIT_ARMS]
+
+
+wildcard_constraints:
+    run=r"[A-Za-z0-9][A-Za-z0-9_-]*",
+    video=r"[A-Za-z0-9_-][A-Za-z0-9._-]*",
+    clip=r"[A-Za-z0-9_-][A-Za-z0-9._-]*",
+    instruction=r"[a-z0-9][a-z0-9-]*",
+    arm=r"[a-z0-9][a-z0-9-]*",
+
+
+localrules:
+    all,
+
+
+def flags(section: str, leave_out: tuple[str, ...] = ()) -> str:
+    """One section of the configuration as a script's flags."""
+    return relane_config.flags(config[section], leave_out)
+
+
+def code(script: str) -> str:
+    """The digest of a script and of the library modules that it imports."""
+    return code_digest(SCRIPTS / script)
+
+
+def weights(*names: str) -> dict[str, str]:
+    """The digests of checkpoints, so that other weights invalidate what they made."""
+    return {name: weights_digest(config["checkpoints"][name]) for name in names if config["checkpoints"][name]}
+
+
+def model_folder(name: str) -> str:
+    """The folder of a checkpoint, as configured; may be empty where the checkpoint is optional."""
+    return config["checkpoints"][name]
+
+
+def videos_of(clip: str) -> list[str]:
+    """The videos (cameras) of one clip that the sheet names."""
+    return [video for video, item in CLIPS.items() if item.clip_id == clip]
+
+
+def source_flags(video: str) -> str:
+    """Where a video comes from, as a script's flags; what the sheet leaves blank is left out."""
+    clip = CLIPS[video]
+    source = {"clip_id": clip.clip_id, "camera": clip.camera, "uri": clip.uri, "pai_root": clip.pai_root}
+    return relane_config.flags({**{k: v for k, v in source.items() if v}, "checksum": clip.checksum or None})
+
+
+def job_log(name: str) -> str:
+    """Where a job writes what it has to say."""
+    return f"logs/{{run}}/{name}.log"

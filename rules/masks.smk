@@ -1,0 +1,111 @@
+"""Road masks: where the road is (SAM2), and which part of it is to be repainted.
+
+INPUTS:  results/{run}/clips/{video}.mp4
+OUTPUTS: results/{run}/sam2/{video}/masks/, masks.npz, overlay.mp4, timing.json
+         results/{run}/sam2/{video}/region.npz, region.json     the region to repaint, dilated
+         results/{run}/sam2/metadata.csv                        a row a clip; clips without enough road are skipped
+         results/{run}/preprocessed_data_vp/{video}/            readable by the original VideoPainter scripts
+"""
+
+import csv
+
+
+rule segment_road:
+    """Track the road from nine prompt points through the clip."""
+    input:
+        "results/{run}/clips/{video}.mp4",
+    output:
+        masks=directory("results/{run}/sam2/{video}/masks"),
+        npz="results/{run}/sam2/{video}/masks.npz",
+        overlay="results/{run}/sam2/{video}/overlay.mp4",
+        timing="results/{run}/sam2/{video}/timing.json",
+    log:
+        "logs/{run}/sam2/{video}.log",
+    benchmark:
+        "benchmarks/results/{run}/sam2/{video}.tsv"
+    priority: 90
+    resources:
+        gpu=1,
+        device=config["devices"]["sam2"],
+    params:
+        folder=subpath(output.npz, parent=True),
+        flags=flags("sam2"),
+        checkpoint=model_folder("sam2"),
+        weights=weights("sam2"),
+        code=code("segment_road.py"),
+    shell:
+        "{PYTHON:q} {SCRIPTS:q}/segment_road.py --clip {input:q} --checkpoint {params.checkpoint:q} {params.flags}"
+        " --device {resources.device} --output {params.folder:q} > {log:q} 2>&1"
+
+
+rule select_region:
+    """The part of the road that is repainted: all of it, or a corridor around the lane lines."""
+    input:
+        clip="results/{run}/clips/{video}.mp4",
+        masks="results/{run}/sam2/{video}/masks.npz",
+        timing="results/{run}/sam2/{video}/timing.json",
+    output:
+        npz="results/{run}/sam2/{video}/region.npz",
+        sidecar="results/{run}/sam2/{video}/region.json",
+    log:
+        "logs/{run}/region/{video}.log",
+    benchmark:
+        "benchmarks/results/{run}/region/{video}.tsv"
+    priority: 88
+    params:
+        flags=flags("region"),
+        code=code("select_region.py"),
+    shell:
+        "{PYTHON:q} {SCRIPTS:q}/select_region.py --clip {input.clip:q} --masks {input.masks:q} --timing {input.timing:q}"
+        " {params.flags} --output {output.npz:q} --sidecar {output.sidecar:q} > {log:q} 2>&1"
+
+
+checkpoint collect_masks:
+    """One row a clip. A checkpoint, because a clip with too little road is skipped by name, not edited on garbage."""
+    input:
+        expand("results/{{run}}/sam2/{video}/timing.json", video=CLIPS),
+    output:
+        "results/{run}/sam2/metadata.csv",
+    log:
+        "logs/{run}/sam2/metadata.log",
+    priority: 85
+    params:
+        code=code("collect_masks.py"),
+    shell:
+        "{PYTHON:q} {SCRIPTS:q}/collect_masks.py --timing {input:q} --output {output:q} > {log:q} 2>&1"
+
+
+rule package_videopainter:
+    """Clip and masks in the layout that the original VideoPainter scripts read."""
+    input:
+        clip="results/{run}/clips/{video}.mp4",
+        sidecar="results/{run}/clips/{video}.json",
+        masks="results/{run}/sam2/{video}/masks.npz",
+    output:
+        directory("results/{run}/preprocessed_data_vp/{video}"),
+    log:
+        "logs/{run}/package/{video}.log",
+    params:
+        code=code("package_videopainter.py"),
+    shell:
+        "{PYTHON:q} {SCRIPTS:q}/package_videopainter.py --clip {input.clip:q} --clip-json {input.sidecar:q}"
+        " --masks {input.masks:q} --video {wildcards.video:q} --output {output:q} > {log:q} 2>&1"
+
+
+def usable_videos(run: str) -> list[str]:
+    """The videos with enough road. A dry-run plans for all of them until the masks are there to say otherwise."""
+    metadata = Path(f"results/{run}/sam2/metadata.csv")
+    if not workflow.output_settings.dryrun:
+        metadata = Path(checkpoints.collect_masks.get(run=run).output[0])
+    if not metadata.exists():
+        return list(CLIPS)
+    with open(metadata, newline="") as file:
+        skipped = {row["video"] for row in csv.DictReader(file) if row["status"] != "ok"}
+    return [video for video in CLIPS if video not in skipped]
+
+
+rule masks:
+    """The road masks of every clip, their table, and the VideoPainter packages."""
+    input:
+        f"results/{RUN}/sam2/metadata.csv",
+        expand("results/{run}/preprocessed_data_vp/{video}", run=RUN, video=CLIPS),

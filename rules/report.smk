@@ -1,0 +1,67 @@
+"""Report: one page that opens from disk, and what the run was made of.
+
+INPUTS:  everything above
+OUTPUTS: results/{run}/report/index.html with its media, results/{run}/provenance.json
+"""
+
+
+rule provenance:
+    """Commit, resolved configuration, package versions, checkpoint digests, hardware."""
+    input:
+        "results/{run}/sam2/metadata.csv",
+    output:
+        "results/{run}/provenance.json",
+    log:
+        "logs/{run}/provenance.log",
+    params:
+        config=lambda wildcards: relane_config.canonical(config),
+        weights=weights(*config["checkpoints"]),
+        code=code("provenance.py"),
+    shell:
+        "printf %s {params.config:q} | {PYTHON:q} {SCRIPTS:q}/provenance.py --config-json /dev/stdin"
+        " --output {output:q} > {log:q} 2>&1"
+
+
+rule page:
+    """Source, edit and overlay side by side, refinement history, metrics, effects."""
+    input:
+        provenance="results/{run}/provenance.json",
+        metadata="results/{run}/sam2/metadata.csv",
+        effects="results/{run}/effects.json",
+        edits=lambda wildcards: expand(
+            f"{EDIT}_vp_edit_sample0.mp4", run=wildcards.run, instruction=EDIT_ARMS, video=usable_videos(wildcards.run)
+        ),
+        quality=lambda wildcards: expand(
+            "results/{run}/vp/{instruction}/{video}/eval_{video}.json",
+            run=wildcards.run,
+            instruction=EDIT_ARMS,
+            video=usable_videos(wildcards.run),
+        ),
+        overlays=lambda wildcards: expand(
+            f"{DRIVE}_overlay.mp4", run=wildcards.run, arm=DRIVE_ARMS, clip=driven_clips(wildcards.run)
+        ),
+    output:
+        index="results/{run}/report/index.html",
+        media=directory("results/{run}/report/media"),
+    log:
+        "logs/{run}/report.log",
+    params:
+        folder=subpath(output.index, parent=True),
+        videos=lambda wildcards: usable_videos(wildcards.run),
+        arms=DRIVE_ARMS,
+        clips=lambda wildcards: driven_clips(wildcards.run),
+        reason=no_driving_reason(),
+        instructions=INSTRUCTIONS,
+        code=code("report.py"),
+    shell:
+        "{PYTHON:q} {SCRIPTS:q}/report.py --run-folder results/{wildcards.run} --run {wildcards.run:q}"
+        " --videos {params.videos:q} --arms {params.arms:q} --clips {params.clips:q}"
+        " --no-driving-reason={params.reason:q} --output {params.folder:q} > {log:q} 2>&1"
+
+
+rule report:
+    """The report, the quality tables, the masks' packages and the provenance: all of a run."""
+    input:
+        f"results/{RUN}/report/index.html",
+        rules.masks.input,
+        expand("results/{run}/vp/{instruction}/report.csv", run=RUN, instruction=EDIT_ARMS),

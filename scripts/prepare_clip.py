@@ -1,0 +1,167 @@
+"""Make one clip (MP4 and JSON sidecar) from one source: decoded with the true time of each frame, resampled by time.
+
+The source is a row of the clip sheet: a local MP4, any fsspec URL of one, or a PhysicalAI-AV camera chunk zip. The
+clip is H.264, yuv420p, constant rate. With `--anchor t0` it is the window that ends at `--t0-us`, with `--anchor start`
+the first frames. The sidecar records, for each frame of the clip, the time that was wanted and that of the frame taken.
+"""
+
+import argparse
+from pathlib import Path
+
+from relane import cli
+from relane.errors import InputError
+
+
+def parser() -> argparse.ArgumentParser:
+    """The command line; config keys of the same name with underscores."""
+    p = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    p.add_argument("--uri", default="", help="the MP4 (path or URL), or a PhysicalAI-AV camera chunk zip; "
+                   "blank: streamed from --pai-root")  # fmt: skip
+    p.add_argument("--pai-root", default="", help="PhysicalAI-AV folder or hf://repo@revision; blank: no ego motion")
+    p.add_argument("--clip-id", required=True)
+    p.add_argument("--camera", required=True)
+    p.add_argument("--checksum", default="", help="<algorithm>:<value> of the clip sheet; blank: not checked")
+    p.add_argument("--fps", type=float, default=10.0, help="frames per second of the clip")
+    p.add_argument("--max-frames", type=int, default=150, help="at most this many frames")
+    p.add_argument("--min-frames", type=int, default=1, help="fewer than this many frames is an error")
+    p.add_argument(
+        "--anchor", choices=("start", "t0"), default="start", help="the first frames, or the window up to t0"
+    )
+    p.add_argument("--t0-us", type=int, default=5_100_000, help="planning instant, microseconds on the source's clock")
+    p.add_argument("--crf", type=int, default=18, help="H.264 quality, 0 (lossless) to 51")
+    p.add_argument("--output", required=True, help="the clip, MP4")
+    p.add_argument("--sidecar", required=True, help="its record, JSON")
+    return p
+
+
+def run(args: argparse.Namespace) -> None:
+    """Fetch, decode, pick and write one clip. Raises InputError on a bad source; then neither output is written."""
+    import tempfile
+
+    from relane import clips
+    from relane.files import sha256_file, write_json
+
+    if args.fps <= 0 or args.max_frames < 1 or args.min_frames > args.max_frames:
+        raise InputError(
+            f"fps {args.fps}, max_frames {args.max_frames}, min_frames {args.min_frames}: "
+            "fps must be above 0 and max_frames at least 1 and at least min_frames"
+        )
+    with tempfile.TemporaryDirectory(prefix="relane-clip-") as folder:
+        source = clips.fetch(args.uri, args.pai_root, args.clip_id, args.camera, args.checksum, Path(folder))
+        window = Window(args, source)
+        window.write()
+        record = window.record() | {"sha256": sha256_file(args.output)}
+    write_json(args.sidecar, record)
+
+
+class Window:
+    """The frames of one clip on their way from source to file, and what the sidecar says of them."""
+
+    def __init__(self, args: argparse.Namespace, source):
+        from relane import clips
+
+        self.args, self.source = args, source
+        container, stream = clips.open_source(source)
+        with container:
+            rate = stream.average_rate or stream.guessed_rate
+            self.stored = (stream.codec_context.width, stream.codec_context.height)
+            self.source_frames = stream.frames or (None if source.times_us is None else len(source.times_us))
+        self.source_fps = float(rate) if rate else None
+        # Half a frame: a source may start that late or end that early and still have the frame "of" a wanted time.
+        self.slack_us = round(0.5e6 / self.source_fps) if self.source_fps else 0
+        self.wanted_us: list[int] = []
+        self.t_us: list[int] = []
+        self.shape: tuple[int, int] | None = None
+        self.changes: list[str] = []
+
+    def write(self) -> None:
+        from relane.video import write_video
+
+        write_video(self.args.output, self._frames(), self.args.fps, self.args.crf)
+
+    def _frames(self):
+        import itertools
+
+        from relane import clips
+
+        args, label = self.args, self.source.label
+        timed = clips.timed_frames(self.source)
+        first_us, frame = next(timed)
+        t0_us = args.t0_us if args.anchor == "t0" else None
+        wanted = clips.wanted_times(first_us, args.fps, args.max_frames, t0_us, self.slack_us)
+        self._note_changes(frame)
+        for picked in clips.pick_nearest(itertools.chain([(first_us, frame)], timed), wanted, self.slack_us):
+            image = clips.to_rgb(picked.frame)
+            self.shape = self.shape or image.shape[:2]
+            if image.shape[:2] != self.shape:
+                raise InputError(f"{label}: the frame size changes at {picked.t_us / 1e6:.3f} s; cut the clip there")
+            self.wanted_us.append(picked.wanted_us)
+            self.t_us.append(picked.t_us)
+            yield image
+        if t0_us is not None and t0_us not in self.wanted_us[-1:]:
+            raise InputError(
+                f"{label}: the window should end at t0_us {t0_us}, but the source covers only "
+                f"{first_us} to {self.t_us[-1] if self.t_us else first_us} us; choose another t0_us"
+            )
+        if len(self.t_us) < args.min_frames:
+            raise InputError(
+                f"{label}: {len(self.t_us)} frames at {args.fps:g} fps, but {args.min_frames} are needed; "
+                "use a longer source, or lower clip.min_frames"
+            )
+
+    def _note_changes(self, frame) -> None:
+        from relane import clips
+
+        transpose, horizontal, vertical = clips.orientation(frame)
+        if transpose or horizontal or vertical:
+            names = ("transposed", "flipped left-right", "flipped top-bottom")
+            done = [name for name, on in zip(names, (transpose, horizontal, vertical), strict=True) if on]
+            self.changes.append("made upright as its metadata says: " + ", ".join(done))
+        height, width = (frame.width, frame.height) if transpose else (frame.height, frame.width)
+        if width % 2:
+            self.changes.append("cropped by the last pixel column (odd width)")
+        if height % 2:
+            self.changes.append("cropped by the last pixel row (odd height)")
+        if frame.format.name not in ("yuv420p", "yuvj420p"):
+            self.changes.append(f"converted from {frame.format.name} to 8-bit yuv420p")
+
+    def record(self) -> dict:
+        """The sidecar, without the clip's hash."""
+        from relane.files import sha256_file
+
+        args = self.args
+        reached = self.t_us[0] <= args.t0_us <= self.wanted_us[-1]
+        return {
+            "video": f"{args.clip_id}.{args.camera}",
+            "clip_id": args.clip_id,
+            "camera": args.camera,
+            "source": {
+                "uri": args.uri,
+                "pai_root": args.pai_root,
+                "sha256": sha256_file(self.source.path),
+                "fps": self.source_fps,
+                "width": self.stored[0],
+                "height": self.stored[1],
+                "frames": self.source_frames,
+            },
+            "fps": args.fps,
+            "frames": len(self.t_us),
+            "width": self.shape[1],
+            "height": self.shape[0],
+            "anchor": args.anchor,
+            # The planning instant, where the clip reaches it and there is something to plan from.
+            "t0_us": args.t0_us if reached and (args.pai_root or args.anchor == "t0") else None,
+            "changes": self.changes,
+            "max_error_us": max(abs(t - w) for t, w in zip(self.t_us, self.wanted_us, strict=True)),
+            "t_us": self.t_us,
+            "wanted_us": self.wanted_us,
+        }
+
+
+def main(argv: list[str] | None = None) -> None:
+    """Entry point."""
+    run(parser().parse_args(argv))
+
+
+if __name__ == "__main__":
+    cli.run(main)

@@ -1,0 +1,30 @@
+"""Write a clip once more by the same encoder: the `original` arm, which has passed the codec as often as an edit has."""
+
+import argparse
+
+from relane import cli
+
+
+def parser() -> argparse.ArgumentParser:
+    """The command line."""
+    p = argparse.ArgumentParser(description=__doc__)
+    p.add_argument("--clip", required=True, help="the clip, MP4")
+    p.add_argument("--crf", type=int, default=18, help="H.264 quality, 0 (lossless) to 51; as for the edits")
+    p.add_argument("--output", required=True, help="the clip decoded and encoded once more, MP4")
+    return p
+
+
+def run(args: argparse.Namespace) -> None:
+    """Decode and encode, frame by frame. Raises InputError when the clip is missing or damaged."""
+    from relane.video import iter_frames, probe, write_video
+
+    write_video(args.output, iter_frames(args.clip), probe(args.clip).fps, args.crf)
+
+
+def main(argv: list[str] | None = None) -> None:
+    """Entry point."""
+    run(parser().parse_args(argv))
+
+
+if __name__ == "__main__":
+    cli.run(main)

@@ -1,0 +1,31 @@
+"""What every script shares: one way to run `main`, one way to report bad input."""
+
+import argparse
+import os
+import sys
+from collections.abc import Callable
+
+from relane.errors import InputError
+
+
+def true_or_false(text: str) -> bool:
+    """Argparse type for booleans that come from config as `true` or `false`."""
+    value = text.strip().lower()
+    if value in ("true", "1", "yes"):
+        return True
+    if value in ("false", "0", "no"):
+        return False
+    raise argparse.ArgumentTypeError(f"expected true or false, got {text!r}")
+
+
+def run(main: Callable[[list[str] | None], None]) -> None:
+    """Run a script's `main`: bad input is one line on stderr and exit status 2."""
+    # Model libraries must never reach for a hub on their own: what a run reads is what its config names.
+    # Scripts that mean to download (fetch_*, streaming) say so themselves before they import anything.
+    os.environ.setdefault("HF_HUB_OFFLINE", "1")
+    os.environ.setdefault("HF_HUB_DISABLE_TELEMETRY", "1")
+    try:
+        main(None)
+    except InputError as error:
+        print(f"error: {error}", file=sys.stderr)
+        sys.exit(2)

@@ -1,0 +1,23 @@
+"""Fixtures every test may use: the tiny checkpoints, built once a session."""
+
+import os
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+os.environ.setdefault("HF_HUB_OFFLINE", "1")
+
+
+@pytest.fixture(scope="session")
+def tiny(tmp_path_factory: pytest.TempPathFactory) -> Callable[[str], Path]:
+    """`tiny("sam2")` is the folder of that tiny random checkpoint, built at its first use in the session."""
+    from relane.tiny import build
+
+    root = tmp_path_factory.mktemp("tiny")
+
+    def folder(name: str) -> Path:
+        path = root / name
+        return path if path.exists() else build(name, path)
+
+    return folder

@@ -1,0 +1,50 @@
+"""Planning helpers: a clip sheet of any size, and the plan for it."""
+
+import json
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+PLAN = Path(__file__).with_name("plan.py")
+ROOT = Path(__file__).parents[2]
+
+
+class Plan(list):
+    """The planned jobs, with the questions that tests ask of them."""
+
+    def rules(self) -> set[str]:
+        """Names of the rules that would run."""
+        return {job["rule"] for job in self}
+
+    def of(self, rule: str) -> list[dict]:
+        """The planned jobs of one rule."""
+        return [job for job in self if job["rule"] == rule]
+
+
+def plan(
+    workdir: Path, *targets: str, configfiles: tuple[str, ...] = (), python: str = sys.executable, **config
+) -> Plan:
+    """What Snakemake would run for these targets in `workdir`; fails the test with Snakemake's words on an error."""
+    request = {"workdir": str(workdir), "targets": targets, "config": config, "configfiles": configfiles}
+    done = subprocess.run([python, str(PLAN), json.dumps(request)], capture_output=True, text=True, check=False)
+    if done.returncode:
+        pytest.fail(done.stderr[-3000:])
+    return Plan(json.loads(done.stdout.splitlines()[-1]))
+
+
+def write_sheet(
+    path: Path, clips: int, camera: str = "camera_front_wide_120fov", pai_root: str = "hf://x/y@main"
+) -> str:
+    """A clip sheet of streamed PhysicalAI-AV clips: planning needs no file of theirs."""
+    lines = ["clip_id,camera,uri,pai_root,size,checksum"]
+    lines += [f"clip{number:05d},{camera},,{pai_root},," for number in range(clips)]
+    path.write_text("\n".join(lines) + "\n")
+    return str(path)
+
+
+@pytest.fixture
+def workspace(tmp_path: Path) -> Path:
+    """An empty folder to plan in: nothing of a run is there yet."""
+    return tmp_path

@@ -1,0 +1,109 @@
+"""What Snakemake plans for a fresh run: asserted on the plan itself, not on log text."""
+
+import os
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from .conftest import ROOT, plan, write_sheet
+
+CAMERA = "camera_front_wide_120fov"
+INSTRUCTIONS = "lane double yellow solid || lane single white dashed"
+
+
+def test_a_full_run_plans_every_stage_once_per_clip_and_arm(workspace):
+    sheet = write_sheet(workspace / "clips.csv", clips=3)
+    jobs = plan(workspace, clips=sheet, instructions=INSTRUCTIONS)
+    clips, edit_arms, drive_arms = 3, 3, 5  # sham + two instructions; and original + floor
+    assert len(jobs.of("prepare_clip")) == clips
+    assert len(jobs.of("segment_road")) == clips
+    for rule in ("first_frame", "edit_video", "evaluate_edit"):
+        assert len(jobs.of(rule)) == clips * edit_arms, rule
+    for rule in ("drive_arm", "draw_overlay"):
+        assert len(jobs.of(rule)) == clips * drive_arms, rule
+    assert len(jobs.of("effects")) == len(jobs.of("page")) == 1
+
+
+def test_naming_one_edited_video_plans_exactly_its_ancestors(workspace):
+    sheet = write_sheet(workspace / "clips.csv", clips=3)
+    video = f"clip00001.{CAMERA}"
+    target = f"results/002/vp/double-yellow-solid/{video}/{video}_vp_edit_sample0.mp4"
+    jobs = plan(workspace, target, clips=sheet, instructions=INSTRUCTIONS)
+    assert sorted(job["rule"] for job in jobs) == [
+        "edit_video",
+        "first_frame",
+        "prepare_clip",
+        "segment_road",
+        "select_region",
+    ]
+    assert {job["wildcards"]["video"] for job in jobs} == {video}
+
+
+@pytest.mark.parametrize(
+    ("stage", "has", "has_not"),
+    [
+        ("clips", {"prepare_clip"}, {"segment_road"}),
+        ("masks", {"segment_road", "collect_masks", "package_videopainter"}, {"first_frame"}),
+        ("edits", {"first_frame", "edit_video"}, {"evaluate_edit", "drive_arm"}),
+        ("quality", {"evaluate_edit", "instruction_report"}, {"drive_arm"}),
+        ("drive", {"drive_arm", "draw_overlay", "effects"}, {"evaluate_edit", "page"}),
+        ("report", {"page", "provenance", "package_videopainter", "instruction_report"}, {"train_lora"}),
+        ("dataset", {"dataset_frame", "assemble_dataset"}, {"edit_video", "train_lora"}),
+        ("lora", {"filter_dataset", "train_lora"}, {"edit_video"}),
+    ],
+)
+def test_each_stage_can_be_asked_for_alone(workspace, stage, has, has_not):
+    sheet = write_sheet(workspace / "clips.csv", clips=2)
+    rules = plan(workspace, stage, clips=sheet, instructions=INSTRUCTIONS).rules()
+    assert has <= rules
+    assert not has_not & rules
+
+
+def test_clips_without_ego_motion_are_edited_but_not_driven(workspace):
+    sheet = write_sheet(workspace / "clips.csv", clips=2, pai_root="")
+    text = Path(sheet).read_text().replace(f",{CAMERA},,", f",{CAMERA},s3://bucket/a.mp4,")
+    Path(sheet).write_text(text)
+    jobs = plan(workspace, clips=sheet, instructions=INSTRUCTIONS)
+    assert "edit_video" in jobs.rules()
+    assert "drive_arm" not in jobs.rules()
+    assert "effects" in jobs.rules()  # writes the files that say why
+
+
+def test_gpu_profile_plans_in_a_fresh_clone(tmp_path):
+    clone = tmp_path / "clone"
+    files = subprocess.run(
+        ["git", "ls-files", "--cached", "--others", "--exclude-standard"],
+        cwd=ROOT,
+        capture_output=True,
+        text=True,
+        check=True,
+    ).stdout.split("\n")
+    for name in filter(None, files):
+        if (ROOT / name).exists() or (ROOT / name).is_symlink():
+            (clone / name).parent.mkdir(parents=True, exist_ok=True)
+            shutil.copy2(ROOT / name, clone / name, follow_symlinks=False)
+    snakemake = Path(sys.executable).with_name("snakemake")
+    done = subprocess.run([snakemake, "--profile", "gpu", "-n", "--quiet"], cwd=clone, capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr[-2000:]
+    assert not (clone / "profiles" / "default").exists(), "profiles/default would silently override --profile gpu"
+
+
+def test_planning_needs_no_torch(workspace):
+    """envs/orchestrator.txt holds no torch: with torch and its friends unimportable the full plan must still come out."""
+    for module in ("torch", "torchvision", "diffusers", "transformers", "av", "cv2", "sam2", "physical_ai_av"):
+        (workspace / f"{module}.py").write_text(
+            f"raise ImportError('{module} is not in the orchestrator environment')\n"
+        )
+    sheet = write_sheet(workspace / "clips.csv", clips=1)
+    os.environ["PYTHONPATH"] = str(workspace)
+    try:
+        jobs = plan(workspace, clips=sheet, instructions=INSTRUCTIONS)
+    finally:
+        del os.environ["PYTHONPATH"]
+    assert {"train_lora", "page"} & jobs.rules()
+    names = {line.split("==")[0] for line in (ROOT / "envs" / "orchestrator.txt").read_text().splitlines()}
+    assert "snakemake" in names
+    assert not names & {"torch", "torchvision", "diffusers", "transformers", "av", "opencv-python-headless"}
