@@ -48,7 +48,8 @@ wildcard_constraints:
     run=r"[A-Za-z0-9][A-Za-z0-9_-]*",
     video=r"[A-Za-z0-9_-][A-Za-z0-9._-]*",
     clip=r"[A-Za-z0-9_-][A-Za-z0-9._-]*",
-    instruction=r"[a-z0-9][a-z0-9-]*",
+    # The original and floor arms stand beside the instructions, but no editor made them.
+    instruction=r"(?!(?:original|floor)/)[a-z0-9][a-z0-9-]*",
     arm=r"[a-z0-9][a-z0-9-]*",
 
 

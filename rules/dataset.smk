@@ -2,7 +2,7 @@
 
 INPUTS:  the sources of the clip sheet, at full length and rate
 OUTPUTS: results/datasets/{dataset}/items/{video}_frame{n}/    record.json; image.png, mask.png where kept
-         results/datasets/{dataset}/work/{video}.captions.json
+         results/datasets/{dataset}/captioned/{video}.json      what the captioner said of each
          results/datasets/{dataset}/images/, masks/, captions/, train.csv, stats.json
          results/datasets/{dataset}__{suffix}/...              a filtered dataset, as in __single_white_solid_clearroad
 """
@@ -44,10 +44,92 @@ rule dataset_frame:
         device=config["devices"]["sam2"],
     params:
         source=lambda wildcards: source_flags(wildcards.video),
-        flags=flags("dataset", leave_out=("frames", "caption_batch", "caption_max_tokens", "dtype")),
+        # The road is found as in the clips, by the same points.
+        flags=flags("sam2", leave_out=("max_frames", "vos_optimized")),
         checkpoint=model_folder("sam2"),
         weights=weights("sam2"),
         code=code("dataset_frame.py"),
     shell:
         "{PYTHON:q} {SCRIPTS:q}/dataset_frame.py {params.source} --frame {wildcards.n} --checkpoint {params.checkpoint:q}"
         " {params.flags} --device {resources.device} --output {output:q} > {log:q} 2>&1"
+
+
+rule caption_frames:
+    """Qwen2.5-VL names count, color and pattern of the markings, several frames a call."""
+    input:
+        lambda wildcards: dataset_items(wildcards.dataset, wildcards.video),
+    output:
+        f"{DATASET}/captioned/{{video}}.json",
+    log:
+        "logs/datasets/{dataset}/{video}_captions.log",
+    benchmark:
+        "benchmarks/results/datasets/{dataset}/{video}_captions.tsv"
+    priority: 91
+    resources:
+        gpu=1,
+        device=config["devices"]["critic"],
+    params:
+        flags=flags("dataset", leave_out=("frames",)),
+        qwen=model_folder("qwen"),
+        weights=weights("qwen"),
+        code=code("caption_frames.py"),
+    shell:
+        "{PYTHON:q} {SCRIPTS:q}/caption_frames.py --items {input:q} --qwen {params.qwen:q} {params.flags}"
+        " --device {resources.device} --output {output:q} > {log:q} 2>&1"
+
+
+def every_item(wildcards) -> list[str]:
+    """All frames of a dataset."""
+    return [item for video in dataset_videos(wildcards.dataset) for item in dataset_items(wildcards.dataset, video)]
+
+
+rule assemble_dataset:
+    """train.csv and what its rows name; duplicates and frames without road are left out and counted."""
+    input:
+        frames=every_item,
+        captions=lambda wildcards: expand(
+            f"{DATASET}/captioned/{{video}}.json", dataset=wildcards.dataset, video=dataset_videos(wildcards.dataset)
+        ),
+    output:
+        images=directory(f"{DATASET}/images"),
+        masks=directory(f"{DATASET}/masks"),
+        captions=directory(f"{DATASET}/captions"),
+        table=f"{DATASET}/train.csv",
+        stats=f"{DATASET}/stats.json",
+    log:
+        "logs/datasets/{dataset}/assemble.log",
+    params:
+        folder=subpath(output.table, parent=True),
+        code=code("assemble_dataset.py"),
+    shell:
+        "{PYTHON:q} {SCRIPTS:q}/assemble_dataset.py --items {input.frames:q} --captions {input.captions:q}"
+        " --output {params.folder:q} > {log:q} 2>&1"
+
+
+rule filter_dataset:
+    """The rows that a suffix such as single_white_solid_clearroad keeps, and a table of the others with reasons."""
+    input:
+        table=f"{DATASET}/train.csv",
+        images=f"{DATASET}/images",
+        masks=f"{DATASET}/masks",
+    output:
+        images=directory(f"{DATASET}__{{suffix}}/images"),
+        masks=directory(f"{DATASET}__{{suffix}}/masks"),
+        captions=directory(f"{DATASET}__{{suffix}}/captions"),
+        table=f"{DATASET}__{{suffix}}/train.csv",
+        rejected=f"{DATASET}__{{suffix}}/rejected.csv",
+    log:
+        "logs/datasets/{dataset}__{suffix}.log",
+    params:
+        source=subpath(input.table, parent=True),
+        folder=subpath(output.table, parent=True),
+        code=code("filter_dataset.py"),
+    shell:
+        "{PYTHON:q} {SCRIPTS:q}/filter_dataset.py --dataset {params.source:q} --suffix {wildcards.suffix:q}"
+        " --output {params.folder:q} > {log:q} 2>&1"
+
+
+rule dataset:
+    """Every dataset of the configuration."""
+    input:
+        expand(f"{DATASET}/train.csv", dataset=config["datasets"]),

@@ -60,6 +60,7 @@ rule edit_video:
         clip="results/{run}/clips/{video}.mp4",
         sidecar="results/{run}/clips/{video}.json",
         region="results/{run}/sam2/{video}/region.npz",
+        region_sidecar="results/{run}/sam2/{video}/region.json",
         image=f"{EDIT}_first_frame.png",
         image_sidecar=f"{EDIT}_first_frame.json",
     output:
@@ -84,11 +85,12 @@ rule edit_video:
         code=code("edit_video.py"),
     shell:
         "{PYTHON:q} {SCRIPTS:q}/edit_video.py --clip {input.clip:q} --clip-json {input.sidecar:q}"
-        " --inpaint-masks {input.region:q} --first-frame {input.image:q} --first-frame-json {input.image_sidecar:q}"
+        " --inpaint-masks {input.region:q} --region-json {input.region_sidecar:q}"
+        " --first-frame {input.image:q} --first-frame-json {input.image_sidecar:q}"
         " --cogvideox {params.cogvideox:q} --videopainter {params.videopainter:q}"
         " --videopainter-id={params.videopainter_id:q} {params.flags} --device {resources.device}"
         " --output {output.video:q} --generated {output.generated:q} --panels {output.panels:q}"
-        " --sidecar {output.sidecar:q} > {log:q} 2>&1"
+        " --sidecar {output.sidecar:q} --text-cache results/text_cache > {log:q} 2>&1"
 
 
 def of_usable_videos(*patterns: str):
@@ -117,7 +119,7 @@ rule instruction_report:
     shell:
         "{PYTHON:q} {SCRIPTS:q}/instruction_report.py --sidecars {input.sidecars:q}"
         " --first-frames {input.first_frames:q} --quality {input.quality:q}"
-        " --csv {output.table:q} --text {output.text:q} > {log:q} 2>&1"
+        " --instruction {wildcards.instruction:q} --output {output.table:q} --text {output.text:q} > {log:q} 2>&1"
 
 
 def every_edit(*patterns: str):

@@ -24,6 +24,7 @@ rule evaluate_edit:
         gpu=1,
         device=config["devices"]["quality"],
     params:
+        flags=flags("quality"),
         models=relane_config.flags(
             {
                 "clip_score_model": model_folder("clip_score"),
@@ -34,8 +35,8 @@ rule evaluate_edit:
         weights=weights("clip_score", "clip_temporal", "lpips"),
         code=code("evaluate_edit.py"),
     shell:
-        "{PYTHON:q} {SCRIPTS:q}/evaluate_edit.py --clip {input.clip:q} --edited {input.edited:q}"
-        " --inpaint-masks {input.region:q} --first-frame-json {input.first_frame:q} {params.models}"
+        "{PYTHON:q} {SCRIPTS:q}/evaluate_edit.py --video {wildcards.video:q} --clip {input.clip:q} --edited {input.edited:q}"
+        " --inpaint-masks {input.region:q} --first-frame-json {input.first_frame:q} {params.models} {params.flags}"
         " --device {resources.device} --text {output.text:q} --json {output.values:q} > {log:q} 2>&1"
 
 

@@ -53,6 +53,7 @@ rule page:
         reason=no_driving_reason(),
         instructions=INSTRUCTIONS,
         code=code("report.py"),
+        template=weights_digest(SCRIPTS / "relane" / "report" / "page"),
     shell:
         "{PYTHON:q} {SCRIPTS:q}/report.py --run-folder results/{wildcards.run} --run {wildcards.run:q}"
         " --videos {params.videos:q} --arms {params.arms:q} --clips {params.clips:q}"

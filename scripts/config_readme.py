@@ -1,4 +1,4 @@
-"""Write config/README.md from config/schema.yaml and the defaults of config/config.yaml, so that they cannot disagree."""
+"""Write config/README.md from config/schema.yaml and the defaults of config/config.yaml, so that they agree."""
 
 import argparse
 import json

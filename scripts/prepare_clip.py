@@ -6,10 +6,18 @@ the first frames. The sidecar records, for each frame of the clip, the time that
 """
 
 import argparse
+import itertools
+import tempfile
+from collections.abc import Iterator
 from pathlib import Path
 
-from relane import cli
+import av
+import numpy as np
+
+from relane import cli, clips
 from relane.errors import InputError
+from relane.files import sha256_file, write_json
+from relane.video import write_video
 
 
 def parser() -> argparse.ArgumentParser:
@@ -36,11 +44,6 @@ def parser() -> argparse.ArgumentParser:
 
 def run(args: argparse.Namespace) -> None:
     """Fetch, decode, pick and write one clip. Raises InputError on a bad source; then neither output is written."""
-    import tempfile
-
-    from relane import clips
-    from relane.files import sha256_file, write_json
-
     if args.fps <= 0 or args.max_frames < 1 or args.min_frames > args.max_frames:
         raise InputError(
             f"fps {args.fps}, max_frames {args.max_frames}, min_frames {args.min_frames}: "
@@ -57,9 +60,7 @@ def run(args: argparse.Namespace) -> None:
 class Window:
     """The frames of one clip on their way from source to file, and what the sidecar says of them."""
 
-    def __init__(self, args: argparse.Namespace, source):
-        from relane import clips
-
+    def __init__(self, args: argparse.Namespace, source: clips.Source):
         self.args, self.source = args, source
         container, stream = clips.open_source(source)
         with container:
@@ -75,20 +76,18 @@ class Window:
         self.changes: list[str] = []
 
     def write(self) -> None:
-        from relane.video import write_video
-
+        """Decode, pick and encode, frame by frame. Raises InputError on a bad source; then nothing is written."""
         write_video(self.args.output, self._frames(), self.args.fps, self.args.crf)
 
-    def _frames(self):
-        import itertools
-
-        from relane import clips
-
+    def _frames(self) -> Iterator[np.ndarray]:
         args, label = self.args, self.source.label
         timed = clips.timed_frames(self.source)
         first_us, frame = next(timed)
-        t0_us = args.t0_us if args.anchor == "t0" else None
-        wanted = clips.wanted_times(first_us, args.fps, args.max_frames, t0_us, self.slack_us)
+        ends_at_t0 = args.anchor == "t0"
+        if args.pai_root or ends_at_t0:
+            wanted = clips.wanted_times(first_us - self.slack_us, args.fps, args.max_frames, args.t0_us, ends_at_t0)
+        else:  # nothing to plan from: the clip starts at the first frame
+            wanted = clips.wanted_times(first_us, args.fps, args.max_frames, first_us, False)
         self._note_changes(frame)
         for picked in clips.pick_nearest(itertools.chain([(first_us, frame)], timed), wanted, self.slack_us):
             image = clips.to_rgb(picked.frame)
@@ -98,9 +97,9 @@ class Window:
             self.wanted_us.append(picked.wanted_us)
             self.t_us.append(picked.t_us)
             yield image
-        if t0_us is not None and t0_us not in self.wanted_us[-1:]:
+        if ends_at_t0 and self.wanted_us[-1:] != [args.t0_us]:
             raise InputError(
-                f"{label}: the window should end at t0_us {t0_us}, but the source covers only "
+                f"{label}: the window should end at t0_us {args.t0_us}, but the source covers only "
                 f"{first_us} to {self.t_us[-1] if self.t_us else first_us} us; choose another t0_us"
             )
         if len(self.t_us) < args.min_frames:
@@ -109,9 +108,7 @@ class Window:
                 "use a longer source, or lower clip.min_frames"
             )
 
-    def _note_changes(self, frame) -> None:
-        from relane import clips
-
+    def _note_changes(self, frame: av.VideoFrame) -> None:
         transpose, horizontal, vertical = clips.orientation(frame)
         if transpose or horizontal or vertical:
             names = ("transposed", "flipped left-right", "flipped top-bottom")
@@ -127,10 +124,8 @@ class Window:
 
     def record(self) -> dict:
         """The sidecar, without the clip's hash."""
-        from relane.files import sha256_file
-
         args = self.args
-        reached = self.t_us[0] <= args.t0_us <= self.wanted_us[-1]
+        reached = self.wanted_us[0] <= args.t0_us <= self.wanted_us[-1]
         return {
             "video": f"{args.clip_id}.{args.camera}",
             "clip_id": args.clip_id,

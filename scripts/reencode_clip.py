@@ -1,8 +1,9 @@
-"""Write a clip once more by the same encoder: the `original` arm, which has passed the codec as often as an edit has."""
+"""Write a clip once more by the same encoder: the `original` arm, through the codec as often as an edit."""
 
 import argparse
 
 from relane import cli
+from relane.video import iter_frames, probe, write_video
 
 
 def parser() -> argparse.ArgumentParser:
@@ -16,8 +17,6 @@ def parser() -> argparse.ArgumentParser:
 
 def run(args: argparse.Namespace) -> None:
     """Decode and encode, frame by frame. Raises InputError when the clip is missing or damaged."""
-    from relane.video import iter_frames, probe, write_video
-
     write_video(args.output, iter_frames(args.clip), probe(args.clip).fps, args.crf)
 
 

@@ -11,6 +11,8 @@ from pathlib import Path
 
 from relane import cli
 from relane.errors import InputError
+from relane.sheet import write_sheet
+from relane.sources import resolve
 
 
 def parser() -> argparse.ArgumentParser:
@@ -24,9 +26,6 @@ def parser() -> argparse.ArgumentParser:
 
 def run(args: argparse.Namespace) -> None:
     """Resolve and write. Raises InputError on a bad source, and when the sheet exists and --refresh is not given."""
-    from relane.sheet import write_sheet
-    from relane.sources import resolve
-
     if Path(args.output).exists() and not args.refresh:
         raise InputError(f"{args.output}: this clip sheet exists; add --refresh to list the sources again")
     clips = []

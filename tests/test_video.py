@@ -21,6 +21,15 @@ def test_frame_i_of_the_file_is_frame_i_of_the_array(tmp_path):
     assert (info.width, info.height, info.fps, info.frames) == (48, 32, 10.0, 12)
 
 
+def test_a_round_trip_does_not_darken(tmp_path):
+    """Colours of a smooth picture come back without a bias: the default conversion loses more than one level."""
+    y, x = np.mgrid[:48, :64]
+    frame = np.stack([60 + 2 * x, 40 + 3 * y, 200 - x - y], -1).astype(np.uint8)
+    write_video(tmp_path / "a.mp4", [frame] * 3, fps=10, crf=1)
+    bias = (read_frames(tmp_path / "a.mp4").astype(int) - frame).mean()
+    assert abs(bias) < 0.3
+
+
 def test_the_same_frames_give_the_same_bytes(tmp_path):
     for name in ("a.mp4", "b.mp4"):
         write_video(tmp_path / name, ramp(), fps=29.97)

@@ -11,9 +11,13 @@ from pathlib import Path
 
 import av
 import numpy as np
+from av.video.reformatter import Interpolation
 
 from relane.errors import InputError
 from relane.files import atomic_file
+
+# swscale's default conversion darkens by more than a grey level on each way through; with these flags it does not.
+EXACT_COLOR = Interpolation.BILINEAR | Interpolation.ACCURATE_RND | Interpolation.FULL_CHR_H_INT
 
 
 @dataclass(frozen=True)
@@ -58,7 +62,7 @@ def iter_frames(path: str | Path) -> Iterator[np.ndarray]:
         stream.thread_type = "AUTO"
         try:
             for frame in container.decode(stream):
-                yield frame.to_ndarray(format="rgb24")
+                yield frame.to_ndarray(format="rgb24", interpolation=EXACT_COLOR)
         except av.error.FFmpegError as error:
             raise InputError(f"{path}: decoding broke ({error.__class__.__name__}); the file is damaged") from None
 
@@ -79,28 +83,29 @@ def write_video(path: str | Path, frames: Iterable[np.ndarray], fps: float, crf:
     """
     rate = Fraction(fps).limit_denominator(1001)
     count = 0
-    with atomic_file(path) as partial:
-        # `movflags faststart` puts the index first: the report's players need not read the whole file.
-        with av.open(str(partial), "w", options={"movflags": "faststart"}) as container:
-            stream = None
-            for frame in frames:
-                frame = np.ascontiguousarray(frame)
-                if frame.ndim != 3 or frame.shape[2] != 3 or frame.dtype != np.uint8:
-                    raise ValueError(f"frame {count}: expected (H, W, 3) uint8, got {frame.shape} {frame.dtype}")
-                if stream is None:
-                    height, width = frame.shape[:2]
-                    if height % 2 or width % 2:
-                        raise ValueError(f"{width}x{height}: yuv420p needs an even width and height")
-                    stream = container.add_stream("libx264", rate=rate)
-                    stream.width, stream.height, stream.pix_fmt = width, height, "yuv420p"
-                    # One thread and no B-frames: bytes that do not depend on the machine's number of cores.
-                    stream.codec_context.thread_count = 1
-                    stream.options = {"crf": str(crf), "preset": "medium", "bf": "0"}
-                for packet in stream.encode(av.VideoFrame.from_ndarray(frame, format="rgb24")):
-                    container.mux(packet)
-                count += 1
+    # `movflags faststart` puts the index first: the report's players need not read the whole file.
+    options = {"movflags": "faststart"}
+    with atomic_file(path) as partial, av.open(str(partial), "w", options=options) as container:
+        stream = None
+        for frame in frames:
+            frame = np.ascontiguousarray(frame)
+            if frame.ndim != 3 or frame.shape[2] != 3 or frame.dtype != np.uint8:
+                raise ValueError(f"frame {count}: expected (H, W, 3) uint8, got {frame.shape} {frame.dtype}")
             if stream is None:
-                raise ValueError(f"{path}: no frames to write")
-            for packet in stream.encode():
+                height, width = frame.shape[:2]
+                if height % 2 or width % 2:
+                    raise ValueError(f"{width}x{height}: yuv420p needs an even width and height")
+                stream = container.add_stream("libx264", rate=rate)
+                stream.width, stream.height, stream.pix_fmt = width, height, "yuv420p"
+                # One thread and no B-frames: bytes that do not depend on the machine's number of cores.
+                stream.codec_context.thread_count = 1
+                stream.options = {"crf": str(crf), "preset": "medium", "bf": "0"}
+            picture = av.VideoFrame.from_ndarray(frame, format="rgb24")
+            for packet in stream.encode(picture.reformat(format="yuv420p", interpolation=EXACT_COLOR)):
                 container.mux(packet)
+            count += 1
+        if stream is None:
+            raise ValueError(f"{path}: no frames to write")
+        for packet in stream.encode():
+            container.mux(packet)
     return count

@@ -1,6 +1,7 @@
 """Planning helpers: a clip sheet of any size, and the plan for it."""
 
 import json
+import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -42,6 +43,17 @@ def write_sheet(
     lines += [f"clip{number:05d},{camera},,{pai_root},," for number in range(clips)]
     path.write_text("\n".join(lines) + "\n")
     return str(path)
+
+
+def copy_checkout(folder: Path) -> Path:
+    """This checkout's files (tracked, or new and not ignored) in a folder of their own, links kept as links."""
+    listing = ["git", "ls-files", "--cached", "--others", "--exclude-standard"]
+    names = subprocess.run(listing, cwd=ROOT, capture_output=True, text=True, check=True).stdout.splitlines()
+    for name in names:
+        if (ROOT / name).exists() or (ROOT / name).is_symlink():
+            (folder / name).parent.mkdir(parents=True, exist_ok=True)
+            shutil.copy2(ROOT / name, folder / name, follow_symlinks=False)
+    return folder
 
 
 @pytest.fixture

@@ -1,14 +1,13 @@
 """What Snakemake plans for a fresh run: asserted on the plan itself, not on log text."""
 
 import os
-import shutil
 import subprocess
 import sys
 from pathlib import Path
 
 import pytest
 
-from .conftest import ROOT, plan, write_sheet
+from .conftest import ROOT, copy_checkout, plan, write_sheet
 
 CAMERA = "camera_front_wide_120fov"
 INSTRUCTIONS = "lane double yellow solid || lane single white dashed"
@@ -73,18 +72,7 @@ def test_clips_without_ego_motion_are_edited_but_not_driven(workspace):
 
 
 def test_gpu_profile_plans_in_a_fresh_clone(tmp_path):
-    clone = tmp_path / "clone"
-    files = subprocess.run(
-        ["git", "ls-files", "--cached", "--others", "--exclude-standard"],
-        cwd=ROOT,
-        capture_output=True,
-        text=True,
-        check=True,
-    ).stdout.split("\n")
-    for name in filter(None, files):
-        if (ROOT / name).exists() or (ROOT / name).is_symlink():
-            (clone / name).parent.mkdir(parents=True, exist_ok=True)
-            shutil.copy2(ROOT / name, clone / name, follow_symlinks=False)
+    clone = copy_checkout(tmp_path / "clone")
     snakemake = Path(sys.executable).with_name("snakemake")
     done = subprocess.run([snakemake, "--profile", "gpu", "-n", "--quiet"], cwd=clone, capture_output=True, text=True)
     assert done.returncode == 0, done.stderr[-2000:]
@@ -92,7 +80,7 @@ def test_gpu_profile_plans_in_a_fresh_clone(tmp_path):
 
 
 def test_planning_needs_no_torch(workspace):
-    """envs/orchestrator.txt holds no torch: with torch and its friends unimportable the full plan must still come out."""
+    """envs/orchestrator.txt holds no torch: with torch and friends unimportable the full plan still comes out."""
     for module in ("torch", "torchvision", "diffusers", "transformers", "av", "cv2", "sam2", "physical_ai_av"):
         (workspace / f"{module}.py").write_text(
             f"raise ImportError('{module} is not in the orchestrator environment')\n"

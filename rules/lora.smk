@@ -1,0 +1,66 @@
+"""LoRA: FLUX Fill trained on a dataset of lane markings.
+
+INPUTS:  results/datasets/<dataset>/train.csv, plain or filtered, as loras.<name>.dataset says
+OUTPUTS: results/lora/{lora}/pytorch_lora_weights.safetensors   loads in FluxFillPipeline.load_lora_weights
+         results/lora/{lora}/checkpoint-<step>/                 to resume from; kept when a run is killed
+         results/lora/{lora}/loss_history.json, training_summary.txt, loss.png, TensorBoard events
+"""
+
+LORA = "results/lora/{lora}"
+
+
+wildcard_constraints:
+    lora=r"[A-Za-z0-9][A-Za-z0-9_-]*",
+
+
+def lora_dataset(wildcards) -> str:
+    """The table that a LoRA is trained on."""
+    if wildcards.lora not in config["loras"]:
+        raise WorkflowError(f"{wildcards.lora}: no such LoRA; config.loras has {', '.join(config['loras']) or 'none'}")
+    return f"results/datasets/{config['loras'][wildcards.lora]['dataset']}/train.csv"
+
+
+rule train_lora:
+    """Rank-128 adapters on the attention of FLUX Fill's transformer; resumes from its latest checkpoint."""
+    input:
+        lora_dataset,
+    output:
+        weights=f"{LORA}/pytorch_lora_weights.safetensors",
+        history=f"{LORA}/loss_history.json",
+        summary=f"{LORA}/training_summary.txt",
+        plot=f"{LORA}/loss.png",
+    log:
+        "logs/lora/{lora}.log",
+    benchmark:
+        "benchmarks/results/lora/{lora}.tsv"
+    priority: 89
+    # A training that was interrupted goes on from its last checkpoint, so trying again is cheap.
+    retries: 2
+    resources:
+        gpu=1,
+        device=config["devices"]["painter"],
+    params:
+        dataset=subpath(input[0], parent=True),
+        folder=subpath(output.weights, parent=True),
+        flags=flags("lora"),
+        flux_fill=model_folder("flux_fill"),
+        weights=weights("flux_fill"),
+        code=code("train_lora.py"),
+    shell:
+        "{PYTHON:q} {SCRIPTS:q}/train_lora.py --dataset {params.dataset:q} --flux-fill {params.flux_fill:q}"
+        " {params.flags} --device {resources.device}"
+        " --output {params.folder:q} > {log:q} 2>&1"
+
+
+def lora_weights(wildcards) -> list[str]:
+    """The LoRA that first_frame.lora names: one of `loras` is trained first, a path is taken as it is, blank is none."""
+    named = config["first_frame"]["lora"]
+    if not named or not config["first_frame"]["lora_scale"]:
+        return []
+    return [f"results/lora/{named}/pytorch_lora_weights.safetensors" if named in config["loras"] else named]
+
+
+rule lora:
+    """Every LoRA of the configuration."""
+    input:
+        expand(f"{LORA}/pytorch_lora_weights.safetensors", lora=config["loras"]),

@@ -1,0 +1,65 @@
+"""Caption the kept frames of one video with Qwen2.5-VL, several a call.
+
+The input folders are those of scripts/dataset_frame.py; frames that were dropped are passed over. A reply that does
+not parse is asked for once more, then recorded as unknown with its text.
+"""
+
+import argparse
+import time
+from pathlib import Path
+
+from relane import cli
+
+
+def parser() -> argparse.ArgumentParser:
+    """The command line; config keys of the same name with underscores."""
+    options = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    add = options.add_argument
+    add("--items", nargs="+", type=Path, required=True, help="folders with record.json, image.png, mask.png")
+    add("--qwen", required=True, help="folder of a Qwen2.5-VL checkpoint")
+    add("--batch-size", type=int, default=8, help="frames a call")
+    add("--caption-max-tokens", type=int, default=64, help="longest reply")
+    add("--crop", type=cli.true_or_false, default=True, help="show the model only the box around the road")
+    add("--device", default="auto", help="auto, cpu, cuda, cuda:N, or all (layers over every GPU)")
+    add("--dtype", default="bfloat16", choices=("float32", "bfloat16"))
+    add("--output", required=True, type=Path, help="JSON with a caption for each kept item")
+    return options
+
+
+def load(args: argparse.Namespace):
+    """The captioner."""
+    import torch
+
+    from relane.qwen import Qwen
+
+    device = args.device
+    if device == "auto":
+        device = "cuda" if torch.cuda.is_available() else "cpu"
+    return Qwen(args.qwen, device, getattr(torch, args.dtype))
+
+
+def run(args: argparse.Namespace, qwen) -> None:
+    """Write one JSON: captions by item name, and what they cost. Raises InputError on a broken item folder."""
+    from relane import captions, dataset
+    from relane.files import read_json, write_json
+
+    kept = [item for item in args.items if read_json(item / "record.json")["status"] == "kept"]
+    started = time.perf_counter()
+    images = [dataset.read_image(item / "image.png") for item in kept]
+    masks = [dataset.read_mask(item / "mask.png") for item in kept] if args.crop else None
+    found = captions.caption(qwen, images, masks, batch_size=args.batch_size, max_new_tokens=args.caption_max_tokens)
+    entries = {}
+    for item, one in zip(kept, found, strict=True):
+        values = {name: getattr(one.attributes, name) for name in ("count", "color", "pattern")}
+        entries[item.name] = {"prompt": one.text, **values, "reply": one.reply, "asked": one.asked}
+    write_json(args.output, {"captions": entries, "seconds": time.perf_counter() - started, **dataset.memory_peaks()})
+
+
+def main(argv: list[str] | None = None) -> None:
+    """Entry point."""
+    args = parser().parse_args(argv)
+    run(args, load(args))
+
+
+if __name__ == "__main__":
+    cli.run(main)

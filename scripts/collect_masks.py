@@ -1,0 +1,50 @@
+"""One table of all clips' road masks: a row for each timing.json of segment_road.py, in the order given."""
+
+import argparse
+import csv
+import io
+from pathlib import Path
+
+from relane import cli
+from relane.errors import InputError
+from relane.files import read_json, write_text
+
+COLUMNS = (
+    "video", "frames", "width", "height", "coverage_mean", "coverage_min", "coverage_first",
+    "status", "reason", "backend", "seconds",
+)  # fmt: skip
+
+
+def parser() -> argparse.ArgumentParser:
+    p = argparse.ArgumentParser(description=__doc__)
+    p.add_argument("--timing", type=Path, nargs="*", default=[], help="timing.json files")
+    p.add_argument("--output", type=Path, required=True, help="CSV: " + ", ".join(COLUMNS))
+    return p
+
+
+def row(path: Path) -> dict:
+    """A table row from one timing.json. Raises InputError when it lacks what segment_road.py writes."""
+    facts = read_json(path)
+    try:
+        values = dict(facts)
+        values |= {f"coverage_{key}": f"{facts['coverage'][key]:.6f}" for key in ("mean", "min", "first")}
+        values["seconds"] = facts["seconds"]["total"]
+        return {column: values[column] for column in COLUMNS}
+    except (KeyError, TypeError) as error:
+        raise InputError(f"{path}: not a timing.json of segment_road.py ({error}); make it again") from None
+
+
+def run(args: argparse.Namespace, models: None = None) -> None:
+    text = io.StringIO()
+    writer = csv.DictWriter(text, COLUMNS, lineterminator="\n")
+    writer.writeheader()
+    writer.writerows(row(path) for path in args.timing)
+    write_text(args.output, text.getvalue())
+
+
+def main(argv: list[str] | None = None) -> None:
+    run(parser().parse_args(argv))
+
+
+if __name__ == "__main__":
+    cli.run(main)

@@ -1,0 +1,114 @@
+"""Draw a rollout over its arm's video: one rollout, or every rollout below a folder.
+
+Truth red, predictions in five colours, the original arm's in white, on the road by the clip's own f-theta calibration
+and extrinsics (a pinhole by the camera's field of view where a clip has none, and then the picture says so), and from
+above in an inset. Paths reveal themselves until t0. H.264, CRF 18.
+
+    draw_overlay.py --inference A_inference.json --vis-data A_vis_data.npz --output A_overlay.mp4 [...]
+    draw_overlay.py --folder results/002/alpamayo
+"""
+
+import argparse
+from collections.abc import Iterator
+from pathlib import Path
+
+import numpy as np
+
+from relane import cli
+from relane.errors import InputError
+
+_NEEDED = ("pred_xyz", "gt_future_xyz", "ego_history_xyz")
+
+
+def parser() -> argparse.ArgumentParser:
+    """Flags; what is not given is taken from the inference JSON."""
+    p = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    add = p.add_argument
+    add("--inference", help="inference JSON of the rollout")
+    add("--vis-data", help="NPZ of the rollout")
+    add("--output", help="MP4 to write")
+    add("--folder", help="instead: draw every *_vis_data.npz below this folder, each beside it as *_overlay.mp4")
+    add("--original-vis-data", help="NPZ of the original arm; with --folder found as original/<clip>/")
+    add("--pai-root", help="PhysicalAI-AV data set; default: the rollout's")
+    add("--video", help="video to draw over; default: the rollout's first")
+    add("--clip-json", help="the clip's JSON with t_us; default: the rollout's first")
+    return p
+
+
+def main(argv: list[str] | None = None) -> None:
+    """Command line."""
+    args = parser().parse_args(argv)
+    if args.folder is None:
+        if not (args.inference and args.vis_data and args.output):
+            raise InputError("give --inference, --vis-data and --output, or --folder")
+        run(args)
+        return
+    found = sorted(Path(args.folder).rglob("*_vis_data.npz"))
+    if not found:
+        raise InputError(f"{args.folder}: no *_vis_data.npz below it; run drive.py first")
+    for data in found:
+        run(_beside(args, data))
+
+
+def _beside(args: argparse.Namespace, data: Path) -> argparse.Namespace:
+    """The arguments for one rollout of a folder laid out as <arm>/<clip>/<clip>_vis_data.npz."""
+    stem = str(data).removesuffix("_vis_data.npz")
+    original = data.parents[2] / "original" / data.parent.name / data.name if len(data.parents) > 2 else None
+    found = str(original) if original is not None and original.is_file() else args.original_vis_data
+    own = {"inference": f"{stem}_inference.json", "vis_data": str(data), "output": f"{stem}_overlay.mp4"}
+    return argparse.Namespace(**{**vars(args), **own, "original_vis_data": found})
+
+
+def run(args: argparse.Namespace) -> None:
+    """Draw one rollout. Raises InputError when a file is missing or does not belong to the rollout."""
+    from relane.alpamayo.records import load_npz
+    from relane.alpamayo.scene import open_edited
+    from relane.files import read_json
+    from relane.overlay import Labels, Paths
+    from relane.pai import Clip, open_dataset
+    from relane.video import probe, write_video
+
+    record, data = read_json(args.inference), load_npz(args.vis_data, _NEEDED)
+    sidecar = args.clip_json or next(iter(record["clip_jsons"]), None)
+    video = open_edited(args.video or record["videos"][0], sidecar)
+    if video.clip_id != record["clip_id"]:
+        raise InputError(
+            f"{video.path}: is of clip {video.clip_id}, the rollout {args.inference} of {record['clip_id']}"
+        )
+    original = load_npz(args.original_vis_data, _NEEDED)["pred_xyz"] if args.original_vis_data else None
+    if record["arm"] == "original":
+        original = None
+    paths = Paths(data["gt_future_xyz"], data["pred_xyz"], data["ego_history_xyz"], original)
+    clip = Clip(open_dataset(args.pai_root or record["pai_root"]), video.clip_id)
+    info = probe(video.path)
+    camera, notes = _camera(clip, video.camera, info.width, info.height)
+    if record["complete_share"] < 1:
+        notes.append(f"{1 - record['complete_share']:.0%} of the replies are incomplete")
+    labels = Labels(record["arm"], video.clip_id, video.camera, record["min_ade_meters"], notes)
+    write_video(args.output, _drawn(video, clip, camera, paths, labels, record["t0_us"]), info.fps, crf=18)
+
+
+def _camera(clip, name: str, width: int, height: int):
+    """The calibrated camera at the video's size, or the pinhole and the note that says so."""
+    from relane.camera import uncalibrated
+
+    camera = clip.camera(name)
+    if camera is None:
+        return uncalibrated(name, width, height), ["no calibration: pinhole by field of view, off by tens of pixels"]
+    return camera.resized(width, height), []
+
+
+def _drawn(video, clip, camera, paths, labels, t0_us: int) -> Iterator[np.ndarray]:
+    from relane.overlay import draw_frame, revealed
+    from relane.pai import nearest
+    from relane.video import iter_frames
+
+    xyz, rot = clip.poses(t0_us, video.t_us)
+    at = int(nearest(video.t_us, [t0_us])[0])
+    counts = revealed(len(video.t_us), at, paths.truth.shape[0])
+    for number, (frame, shown) in enumerate(zip(iter_frames(video.path), counts, strict=True)):
+        yield draw_frame(frame, camera, paths, labels, (xyz[number], rot[number]), shown)
+
+
+if __name__ == "__main__":
+    cli.run(main)

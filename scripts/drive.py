@@ -1,0 +1,215 @@
+"""Drive one arm of one clip: edited camera videos in, K sampled paths with their reasoning out.
+
+The clip's other cameras, its ego motion and the recorded future come from the PhysicalAI-AV data set. Frames are taken
+at t0 - 0.3, -0.2, -0.1 and 0 s by time. Random numbers are keyed by (seed, noise key, clip, t0, sample, step): every
+arm that is run with the same noise key shares them, however long its replies are.
+"""
+
+import argparse
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from relane import cli
+from relane.errors import InputError
+
+if TYPE_CHECKING:
+    from relane.alpamayo.policy import Policy, Rollout
+    from relane.alpamayo.scene import Scene
+    from relane.pai import Vehicle
+
+TIME_STEP = 0.1  # seconds; the model's clock, not a property of any video
+
+
+def parser() -> argparse.ArgumentParser:
+    """Flags of one arm of one clip."""
+    p = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    add = p.add_argument
+    add("--pai-root", required=True, help="PhysicalAI-AV folder, hub cache folder, or hf://owner/name@revision")
+    add("--clip-id", required=True, help="clip of that data set")
+    add("--videos", nargs="+", required=True, help="edited videos of this clip, named <clip_id>.<camera>...mp4")
+    add("--clip-jsons", nargs="*", default=[], help="the clips' JSON with t_us, in the order of --videos")
+    add("--video-start-us", type=int, default=0, help="time of the first frame where no clip JSON is given")
+    add("--arm", required=True, help="name of the arm, for the record")
+    add("--noise-key", default="crn", help="arms with the same key share their noise; the floor arm has another")
+    add("--alpamayo", required=True, help="checkpoint folder of the driving model")
+    add("--cameras", type=int, choices=(4, 7), default=4, help="7 is outside the model's training")
+    add("--num-traj-samples", type=int, default=6, help="K, paths sampled in one batched call")
+    add("--top-p", type=float, default=0.98, help="nucleus of the reasoning's sampling")
+    add("--temperature", type=float, default=0.6, help="temperature of the reasoning's sampling")
+    add("--max-generation-length", type=int, default=256, help="longest reasoning in tokens")
+    add("--diffusion-steps", type=int, default=0, help="Euler steps of the flow; 0: as the checkpoint says")
+    add("--t0-us", type=int, default=5_100_000, help="planning time on the data set's clock, microseconds")
+    add("--reasoning", choices=("free", "shared"), default="free", help="shared: the original arm's words for all arms")
+    add("--reasoning-from", help="inference JSON of the original arm, for --reasoning shared")
+    add("--allow-late-frames", type=cli.true_or_false, default=False, help="take frames over half a period off")
+    add("--seed", type=int, default=42, help="part of every noise key")
+    add("--device", default="auto", help="auto, cpu, cuda or cuda:N")
+    add("--dtype", choices=("float32", "bfloat16"), default="bfloat16", help="of the network's weights")
+    add("--output", required=True, help="inference JSON to write")
+    add("--vis-data", required=True, help="NPZ to write: paths, truth, history, frames")
+    return p
+
+
+@dataclass(frozen=True)
+class Models:
+    """What depends on the checkpoint, device and dtype flags alone."""
+
+    policy: "Policy"
+    device: str
+    dtype: str
+
+
+def load(args: argparse.Namespace) -> Models:
+    """Load the driving model."""
+    import torch
+
+    from relane.alpamayo.policy import load_policy
+
+    device = args.device if args.device != "auto" else "cuda" if torch.cuda.is_available() else "cpu"
+    return Models(load_policy(args.alpamayo, device, args.dtype), device, args.dtype)
+
+
+def run(args: argparse.Namespace, models: Models) -> None:
+    """Roll out one arm and write its two files. Raises InputError before anything is written."""
+    import time
+
+    import torch
+
+    from relane.alpamayo.records import read_reasoning, save_npz, vis_data
+    from relane.alpamayo.sampling import KeyedNoise
+    from relane.alpamayo.scene import assemble
+    from relane.files import write_json
+    from relane.pai import Clip, open_dataset
+
+    started = time.perf_counter()
+    _check(args)
+    if models.device.startswith("cuda"):
+        torch.cuda.reset_peak_memory_stats(models.device)
+    clip = Clip(open_dataset(args.pai_root), args.clip_id)
+    scene = assemble(clip, _edited(args), args.cameras, args.t0_us, args.allow_late_frames)
+    forced = None
+    if args.reasoning == "shared" and args.reasoning_from:
+        forced = read_reasoning(args.reasoning_from, args.clip_id, args.t0_us, args.num_traj_samples)
+    read_seconds = time.perf_counter() - started
+    key = (args.seed, args.noise_key, args.clip_id, args.t0_us)
+    rollout = models.policy.rollout(
+        [scene.images],
+        scene.history_xyz[None],
+        scene.history_rot[None],
+        KeyedNoise([key], args.num_traj_samples),
+        num_samples=args.num_traj_samples,
+        top_p=args.top_p,
+        temperature=args.temperature,
+        max_generation_length=args.max_generation_length,
+        diffusion_steps=args.diffusion_steps or None,
+        reasoning=forced,
+    )
+    seconds = {"read": read_seconds, **rollout.seconds}
+    seconds["total"] = time.perf_counter() - started
+    record = result(args, models, scene, rollout, clip.vehicle(), seconds)
+    save_npz(args.vis_data, vis_data(scene, rollout))
+    write_json(args.output, record)
+
+
+def _check(args: argparse.Namespace) -> None:
+    if args.clip_jsons and len(args.clip_jsons) != len(args.videos):
+        raise InputError(f"--clip-jsons: {len(args.clip_jsons)} given for {len(args.videos)} --videos; give one each")
+    if args.num_traj_samples < 1:
+        raise InputError(f"num_traj_samples is {args.num_traj_samples}: at least one path must be sampled")
+    if args.reasoning == "shared" and not args.reasoning_from and args.arm != "original":
+        raise InputError("--reasoning shared needs --reasoning-from, the original arm's inference JSON")
+
+
+def _edited(args: argparse.Namespace) -> list:
+    from relane.alpamayo.scene import open_edited
+
+    sidecars = args.clip_jsons or [None] * len(args.videos)
+    pairs = zip(args.videos, sidecars, strict=True)
+    return [open_edited(video, sidecar, args.video_start_us) for video, sidecar in pairs]
+
+
+def result(
+    args: argparse.Namespace,
+    models: Models,
+    scene: "Scene",
+    rollout: "Rollout",
+    vehicle: "Vehicle | None",
+    seconds: dict[str, float],
+) -> dict[str, Any]:
+    """The inference JSON: the thesis's fields first, then what a statistic needs to be redone."""
+    from relane.alpamayo.records import accuracy, backend, frame_times
+    from relane.alpamayo.scene import CAMERAS, FRAMES_PER_CAMERA
+
+    first, config = scene.edited[0], models.policy.config
+    figures = accuracy(scene, rollout, vehicle)
+    memory = _memory(models.device)
+    return {
+        "video_id": f"{first.clip_id}.{first.camera}",
+        "video_path": str(first.path),
+        "clip_id": scene.clip_id,
+        "camera_name": first.camera,
+        "num_trajectories": args.num_traj_samples,
+        "min_ade_meters": figures["min_ade_k"],
+        "reasoning_traces": [reply["cot"] for reply in rollout.text[0]],
+        "temporal_config": {
+            "time_step": TIME_STEP,
+            "num_history_steps": len(scene.history_xyz),
+            "num_future_steps": len(scene.future_xyz),
+            "num_frames": FRAMES_PER_CAMERA,
+        },
+        "metrics": {"inference_seconds": seconds["total"], **memory},
+        "success": True,
+        "arm": args.arm,
+        "videos": [str(video.path) for video in scene.edited],
+        "clip_jsons": args.clip_jsons,
+        "pai_root": args.pai_root,
+        "k": args.num_traj_samples,
+        "seed": args.seed,
+        "noise_key": args.noise_key,
+        "noise_scheme": "keyed by (seed, noise_key, clip_id, t0_us, sample[, step])",
+        "t0_us": scene.t0_us,
+        "cameras": list(scene.frames),
+        "outside_training": args.cameras != len(CAMERAS[4]),
+        "frame_times": frame_times(scene),
+        "sampling": {
+            "top_p": args.top_p,
+            "temperature": args.temperature,
+            "max_generation_length": args.max_generation_length,
+            "diffusion_steps": args.diffusion_steps or config.diffusion_steps,
+        },
+        "reasoning": args.reasoning,
+        "reasoning_from": args.reasoning_from if args.reasoning == "shared" else None,
+        "complete": rollout.complete[0].tolist(),
+        "complete_share": float(rollout.complete[0].mean()),
+        "reply_lengths": rollout.lengths[0].tolist(),
+        "replies": rollout.text[0],
+        "reasoning_tokens": [" ".join(map(str, row)) for row in rollout.tokens[0].tolist()],
+        "v0_mps": float(rollout.v0[0]),
+        **figures,
+        "backend": backend(models.dtype, models.device),
+        "checkpoint": Path(args.alpamayo).name,
+        "seconds": seconds,
+        **memory,
+    }
+
+
+def _memory(device: str) -> dict[str, int]:
+    import resource
+
+    import torch
+
+    gpu = torch.cuda.max_memory_allocated(device) if device.startswith("cuda") else 0
+    # Kilobytes on Linux: the peak of this process since it started.
+    return {"gpu_peak_bytes": gpu, "host_peak_bytes": resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024}
+
+
+def main(argv: list[str] | None = None) -> None:
+    """Command line."""
+    args = parser().parse_args(argv)
+    _check(args)  # before minutes of loading
+    run(args, load(args))
+
+
+if __name__ == "__main__":
+    cli.run(main)

@@ -1,0 +1,122 @@
+"""Paired effects of every arm against the original, over clips: a table, a summary with what may be concluded, plots.
+
+Reads each `<clip>_inference.json` with the `<clip>_vis_data.npz` beside it, as drive.py writes them. A long list of
+inferences may stand in a file, one path a line, given as @FILE.
+"""
+
+import argparse
+import csv
+import io
+import json
+
+from relane import cli
+from relane.errors import InputError
+
+
+def parser() -> argparse.ArgumentParser:
+    """The command line."""
+    p = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter, fromfile_prefix_chars="@"
+    )
+    add = p.add_argument
+    add("--inferences", nargs="*", default=[], help="inference JSONs of all arms and clips; @FILE reads a list")
+    add("--run", required=True, help="name of the run, for the titles")
+    add("--bootstrap", type=int, default=10_000, help="draws of bootstrap and sign flips (default: %(default)s)")
+    add("--seed", type=int, default=42, help="of all random draws (default: %(default)s)")
+    add("--failures", help="a file that lists failed rollouts, one a line: name, then why")
+    add(
+        "--action-unchanged",
+        default="[]",
+        help="JSON list of edit arms that leave the right action as it was, so that the recorded future stays valid",
+    )
+    add("--no-driving-reason", default="", help="why there are no rollouts; written in place of results")
+    add("--csv", required=True, help="a row per clip and arm")
+    add("--json", required=True, help="summary per arm, notes, settings")
+    add("--report", required=True, help="text report: time, memory, accuracy, failures")
+    add("--summary", required=True, help="all inference JSONs as one array")
+    add("--plots", required=True, help="folder for PNG plots")
+    return p
+
+
+def run(args: argparse.Namespace) -> None:
+    """Read all, then write all. Raises InputError on a missing, damaged or contradicting rollout."""
+    from relane.effects.study import arm_order, read_rollout, study
+    from relane.files import atomic_folder, read_json, write_json, write_text
+    from relane.runreport import run_report
+
+    if args.bootstrap < 100:
+        raise InputError(f"bootstrap is {args.bootstrap}: an interval needs at least 100 draws, better 10000")
+    unchanged = _names(args.action_unchanged)
+    found = [(path, read_rollout(path)) for path in args.inferences]
+    rollouts = [rollout for _, rollout in found if rollout is not None]
+    order = arm_order(rollout.arm for rollout in rollouts)
+    rollouts.sort(key=lambda rollout: (rollout.clip_id, rollout.t0_us or 0, order.index(rollout.arm)))
+    failed = [read_json(path) for path, rollout in found if rollout is None]
+    failures = _listed(args.failures) + [_failure(record) for record in failed]
+    reason = "" if rollouts else args.no_driving_reason or "No rollouts: nothing was driven, so there are no effects."
+    result = study(rollouts, args.run, args.bootstrap, args.seed, unchanged)
+    summary = result["summary"]
+    if reason:
+        summary |= {"no_driving_reason": reason, "notes": [reason]}
+    records = [{"arm": rollout.arm, **rollout.record} for rollout in rollouts]
+
+    with atomic_folder(args.plots) as folder:
+        if rollouts:
+            from relane.effects.plots import draw_all
+
+            draw_all(rollouts, result["rows"], folder)
+    write_text(args.csv, _table(result["rows"]))
+    write_json(args.json, summary)
+    write_json(args.summary, records + failed)
+    write_text(args.report, run_report(args.run, records, failures, reason))
+
+
+def _names(text: str) -> list[str]:
+    try:
+        names = json.loads(text)
+    except ValueError:
+        names = None
+    if not isinstance(names, list) or not all(isinstance(name, str) for name in names):
+        raise InputError(f'action_unchanged is {text!r}: give a JSON list of arms, such as ["double-white-solid"]')
+    return names
+
+
+def _listed(path: str | None) -> list[str]:
+    if not path:
+        return []
+    try:
+        with open(path, encoding="utf-8") as file:
+            return [line.strip() for line in file if line.strip()]
+    except OSError as error:
+        raise InputError(f"{path}: the list of failures cannot be read ({error.strerror})") from None
+
+
+def _failure(record: dict) -> str:
+    name = record.get("video_id") or record.get("clip_id") or "?"
+    return f"{record.get('arm', '?')}  {name}: {record.get('error') or 'the rollout says that it failed'}"
+
+
+def _table(rows: list[dict]) -> str:
+    from relane.effects.study import COLUMNS
+
+    text = io.StringIO()
+    writer = csv.DictWriter(text, COLUMNS, lineterminator="\n")
+    writer.writeheader()
+    for row in rows:
+        writer.writerow({name: _cell(value) for name, value in row.items()})
+    return text.getvalue()
+
+
+def _cell(value: object) -> object:
+    if isinstance(value, bool):
+        return str(value).lower()
+    return f"{value:.6g}" if isinstance(value, float) else value
+
+
+def main(argv: list[str] | None = None) -> None:
+    """Entry point."""
+    run(parser().parse_args(argv))
+
+
+if __name__ == "__main__":
+    cli.run(main)

@@ -1,0 +1,118 @@
+"""Quality of one edited video against its clip: a table for people (text) and the same for machines (JSON).
+
+PSNR, SSIM, LPIPS, MSE, MAE, temporal consistency and CLIP score over the full frame and inside the mask (of both
+videos), background preservation outside it, the seam at its edge, and flicker: definitions in relane/metrics.py and
+relane/quality.py. A metric whose weights are not given is reported as absent (null), with the reason.
+"""
+
+import argparse
+import resource
+import sys
+import time
+from pathlib import Path
+
+from relane import cli
+from relane.errors import InputError
+
+
+def parser() -> argparse.ArgumentParser:
+    """The command line."""
+    p = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    p.add_argument("--video", default="", help="name in the report; blank: the clip's file name without suffix")
+    p.add_argument("--clip", required=True, help="the clip, MP4")
+    p.add_argument("--edited", required=True, help="the edited video, MP4, same size and length")
+    p.add_argument("--inpaint-masks", required=True, help="NPZ, arr_0 (T, H, W), not 0 = edited region")
+    p.add_argument("--prompt", default="", help="text for the CLIP score; blank: taken from --first-frame-json")
+    p.add_argument("--first-frame-json", default="", help="JSON whose `prompt` (or `caption`) is the text")
+    p.add_argument("--clip-score-model", default="", help="CLIP folder for the CLIP score; blank: absent")
+    p.add_argument("--clip-temporal-model", default="", help="CLIP folder for temporal consistency; blank: absent")
+    p.add_argument(
+        "--lpips-weights", default="", help="folder of squeezenet1_1, alexnet or vgg16 weights; blank: absent"
+    )
+    p.add_argument("--device", default="auto", help="auto, cpu, cuda or cuda:N (auto: cuda when there is one)")
+    p.add_argument("--dtype", choices=("float32", "bfloat16"), default="float32", help="of the CLIP models")
+    p.add_argument("--text", required=True, help="output: the table")
+    p.add_argument("--json", required=True, help="output: the figures")
+    return p
+
+
+def load(args: argparse.Namespace):
+    """The networks that the flags name. Raises InputError for a folder that is missing or lacks a file."""
+    import torch
+
+    from relane.quality import Clip, Networks, load_lpips
+
+    device = args.device if args.device != "auto" else ("cuda" if torch.cuda.is_available() else "cpu")
+    networks, dtype = Networks(device=device), getattr(torch, args.dtype)
+    blank = "its weights folder is not configured ({} is empty)"
+    if args.clip_score_model:
+        networks.clip_score = Clip(args.clip_score_model, device, dtype)
+        networks.used["clip_score"] = Path(args.clip_score_model).name
+    else:
+        networks.absent["clip_score"] = blank.format("checkpoints.clip_score")
+    if args.clip_temporal_model:
+        same = args.clip_temporal_model == args.clip_score_model
+        networks.clip_temporal = networks.clip_score if same else Clip(args.clip_temporal_model, device, dtype)
+        networks.used["temporal_consistency"] = Path(args.clip_temporal_model).name
+    else:
+        networks.absent["temporal_consistency"] = blank.format("checkpoints.clip_temporal")
+    if args.lpips_weights:
+        networks.lpips, networks.used["lpips"] = load_lpips(args.lpips_weights, device)
+    else:
+        networks.absent["lpips"] = blank.format("checkpoints.lpips")
+    return networks
+
+
+def prompt_of(args: argparse.Namespace) -> str:
+    """The text that the edited video should show, "" when neither flag is given. Raises InputError on a bad JSON."""
+    if args.prompt or not args.first_frame_json:
+        return args.prompt
+    from relane.files import read_json
+
+    record = read_json(args.first_frame_json)
+    for key in ("prompt", "caption"):
+        if isinstance(record, dict) and isinstance(record.get(key), str) and record[key].strip():
+            return record[key]
+    raise InputError(f"{args.first_frame_json}: no text under `prompt` or `caption`")
+
+
+def run(args: argparse.Namespace, networks) -> None:
+    """Compare one pair of videos and write both outputs. Raises InputError when sizes or lengths do not agree."""
+    import torch
+
+    from relane.files import write_json, write_text
+    from relane.masks import read_masks
+    from relane.metrics import PSNR_CAP
+    from relane.quality import Comparison, as_text, pairs
+    from relane.video import probe
+
+    began, prompt, info = time.perf_counter(), prompt_of(args), probe(args.clip)
+    if networks.clip_score is not None and not prompt:
+        raise InputError("no text for the CLIP score: give --prompt or --first-frame-json")
+    on_gpu = networks.device.startswith("cuda")
+    if on_gpu:
+        torch.cuda.reset_peak_memory_stats(networks.device)
+    masks = read_masks(args.inpaint_masks, (info.frames, info.height, info.width))
+    comparison = Comparison(networks, prompt)
+    for (source, edited), mask in zip(pairs(args.clip, args.edited), masks, strict=True):
+        comparison.add(source, edited, mask)
+    name = args.video or Path(args.clip).stem
+    result = {"video": name, "prompt": prompt, "width": info.width, "height": info.height, **comparison.result()}
+    result["psnr_cap_db"] = PSNR_CAP
+    result["seconds"] = {"evaluate": round(time.perf_counter() - began, 3)}
+    result["gpu_peak_bytes"] = torch.cuda.max_memory_allocated(networks.device) if on_gpu else 0
+    result["host_peak_bytes"] = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * (
+        1 if sys.platform == "darwin" else 1024
+    )
+    write_text(args.text, as_text(result))
+    write_json(args.json, result)
+
+
+def main(argv: list[str] | None = None) -> None:
+    """Entry point."""
+    args = parser().parse_args(argv)
+    run(args, load(args))
+
+
+if __name__ == "__main__":
+    cli.run(main)

@@ -1,0 +1,193 @@
+"""One instruction's report: a row a video with what its edit cost, how the critic judged it and how good it came out.
+
+Reads the sidecars of the first frames and edits and the quality files. What a file does not say is an empty cell.
+"""
+
+import argparse
+import csv
+import io
+from collections import Counter
+from pathlib import Path
+from typing import Any
+
+from relane import cli
+from relane.errors import InputError
+from relane.files import read_json, write_text
+
+GIB = 2**30
+# The stages of an edit: its name in the columns, and what stands around {video} in its file's name.
+STAGES = {
+    "first_frame": ("", "_first_frame.json"),
+    "edit": ("", "_vp_edit_sample0.json"),
+    "quality": ("eval_", ".json"),
+}
+FIRST_COLUMNS = (
+    "video",
+    "verdict",
+    "critic_iterations_asked",
+    "critic_iterations_used",
+    "critic_score",
+    "caption",
+    "quality",
+    "gpu_peak_bytes",
+    "host_peak_bytes",
+)
+
+Row = dict[str, Any]
+
+
+def parser() -> argparse.ArgumentParser:
+    """The command line."""
+    options = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    add = options.add_argument
+    add("--instruction", default="", help="name of the instruction, for the title")
+    add("--sidecars", nargs="*", default=[], type=Path, help="{video}_vp_edit_sample0.json of each video")
+    add("--first-frames", nargs="*", default=[], type=Path, help="{video}_first_frame.json of each video")
+    add("--quality", nargs="*", default=[], type=Path, help="eval_{video}.json of each video")
+    add("--output", required=True, help="CSV: a row a video")
+    add("--text", required=True, help="the same for people, with totals")
+    return options
+
+
+def video_of(path: Path, stage: str) -> str:
+    """The video's name, by the name of one of its files. Raises InputError for a file of another name."""
+    before, after = STAGES[stage]
+    if not (path.name.startswith(before) and path.name.endswith(after)):
+        raise InputError(f"{path}: the name of a file of the stage {stage} is {before}{{video}}{after}")
+    return path.name[len(before) : -len(after)]
+
+
+def read_stages(paths: dict[str, list[Path]]) -> dict[str, dict[str, dict]]:
+    """For each video, in order of name, the content of its files by stage."""
+    videos: dict[str, dict[str, dict]] = {}
+    for stage, files in paths.items():
+        for path in files:
+            content = read_json(path)
+            if not isinstance(content, dict):
+                raise InputError(f"{path}: expected a JSON object")
+            videos.setdefault(video_of(path, stage), {})[stage] = content
+    return dict(sorted(videos.items()))
+
+
+def row_of(video: str, stages: dict[str, dict]) -> Row:
+    """One video's row: only the cells of which a file says something."""
+    first, edit = stages.get("first_frame", {}), stages.get("edit", {})
+    verdict = {True: "PASS", False: "FAIL"}.get(first.get("passed"))
+    if verdict is None and first.get("critic") == "off":
+        verdict = "off"
+    row: Row = {
+        "video": video,
+        "verdict": verdict,
+        "critic_iterations_asked": first.get("iterations_asked"),
+        "critic_iterations_used": first.get("iterations_used"),
+        "critic_score": (first.get("verdict") or {}).get("score"),
+        "caption": first.get("caption"),
+        "quality": stages.get("quality", {}).get("label"),
+        "gpu_peak_bytes": _highest(first.get("gpu_peak_bytes"), edit.get("gpu_peak_bytes")),
+        "host_peak_bytes": _highest(first.get("host_peak_bytes"), edit.get("host_peak_bytes")),
+    }
+    for stage, content in (("first_frame", first), ("edit", edit)):
+        seconds = content.get("seconds")
+        phases = seconds if isinstance(seconds, dict) else {"total": seconds}
+        numbers = {phase: value for phase, value in phases.items() if isinstance(value, int | float)}
+        if numbers:
+            numbers.setdefault("total", sum(numbers.values()))
+        row |= {f"{stage}_{phase}_s": round(value, 3) for phase, value in numbers.items()}
+    return {name: value for name, value in row.items() if value is not None}
+
+
+def _highest(*values: int | None) -> int | None:
+    said = [value for value in values if value is not None]
+    return max(said) if said else None
+
+
+def columns_of(rows: list[Row]) -> list[str]:
+    """The fixed columns, then those of the phases as they first appear."""
+    return list(dict.fromkeys([*FIRST_COLUMNS, *(name for row in rows for name in row)]))
+
+
+def to_csv(rows: list[Row]) -> str:
+    """The rows as CSV; a cell of which nothing is known is empty."""
+    text = io.StringIO()
+    writer = csv.DictWriter(text, columns_of(rows), restval="", lineterminator="\n")
+    writer.writeheader()
+    writer.writerows(rows)
+    return text.getvalue()
+
+
+def totals(rows: list[Row]) -> dict[str, Any]:
+    """Sums and shares over the rows; None where no row says anything.
+
+    The pass rate and the mean number of iterations are over the videos that the critic judged.
+    """
+    judged = [row for row in rows if row.get("verdict") in ("PASS", "FAIL")]
+    used = [row["critic_iterations_used"] for row in judged if "critic_iterations_used" in row]
+    seconds = [name for name in columns_of(rows) if name.endswith("_s")]
+    return {
+        "videos": len(rows),
+        "judged": len(judged),
+        "passed": sum(row["verdict"] == "PASS" for row in judged),
+        "pass_rate": sum(row["verdict"] == "PASS" for row in judged) / len(judged) if judged else None,
+        "mean_iterations": sum(used) / len(used) if used else None,
+        "quality": dict(Counter(row["quality"] for row in rows if "quality" in row)),
+        "gpu_peak_bytes": _highest(*(row.get("gpu_peak_bytes") for row in rows)),
+        "host_peak_bytes": _highest(*(row.get("host_peak_bytes") for row in rows)),
+        "seconds": {name: sum(row.get(name, 0.0) for row in rows) for name in seconds},
+    }
+
+
+def to_text(rows: list[Row], title: str) -> str:
+    """The rows and their totals for people."""
+    shown = {
+        "video": lambda row: row["video"],
+        "verdict": lambda row: row.get("verdict", ""),
+        "tries": lambda row: "/".join(str(row[name]) for name in FIRST_COLUMNS[3:1:-1] if name in row),
+        "quality": lambda row: row.get("quality", ""),
+        "first frame s": lambda row: _number(row.get("first_frame_total_s")),
+        "edit s": lambda row: _number(row.get("edit_total_s")),
+        "GPU GiB": lambda row: _number(row.get("gpu_peak_bytes"), GIB),
+        "host GiB": lambda row: _number(row.get("host_peak_bytes"), GIB),
+    }
+    table = [list(shown), *([cell(row) for cell in shown.values()] for row in rows)]
+    widths = [max(len(line[number]) for line in table) for number in range(len(shown))]
+    lines = [title, "=" * len(title), ""]
+    lines += ["  ".join(cell.ljust(width) for cell, width in zip(line, widths, strict=True)).rstrip() for line in table]
+    total = totals(rows)
+    rate = "no video was judged"
+    if total["judged"]:
+        rate = f"{total['passed']} of {total['judged']} judged ({100 * total['pass_rate']:.0f} %)"
+    labels = ", ".join(f"{number} {label}" for label, number in sorted(total["quality"].items()))
+    lines += [
+        "",
+        f"videos                 {total['videos']}",
+        f"first frames passed    {rate}",
+        f"mean tries used        {_number(total['mean_iterations']) or 'unknown'}",
+        f"quality                {labels or 'unknown'}",
+        f"peak GPU memory, GiB   {_number(total['gpu_peak_bytes'], GIB) or 'unknown'}",
+        f"peak host memory, GiB  {_number(total['host_peak_bytes'], GIB) or 'unknown'}",
+        "",
+        "seconds, all videos:",
+        *(f"  {name.removesuffix('_s'):<28}{value:10.2f}" for name, value in total["seconds"].items()),
+    ]
+    return "\n".join(lines) + "\n"
+
+
+def _number(value: float | None, unit: int = 1) -> str:
+    return "" if value is None else f"{value / unit:.2f}"
+
+
+def run(args: argparse.Namespace) -> None:
+    """Write both files."""
+    stages = read_stages({"first_frame": args.first_frames, "edit": args.sidecars, "quality": args.quality})
+    rows = [row_of(video, content) for video, content in stages.items()]
+    write_text(args.output, to_csv(rows))
+    write_text(args.text, to_text(rows, f"Instruction {args.instruction}".strip()))
+
+
+def main(argv: list[str] | None = None) -> None:
+    """Entry point."""
+    run(parser().parse_args(argv))
+
+
+if __name__ == "__main__":
+    cli.run(main)

@@ -1,0 +1,121 @@
+"""A rollout's two files: the NPZ with paths and pictures, the JSON with figures, words and how it was made."""
+
+import importlib.metadata
+import platform
+import zipfile
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from relane import __version__
+from relane.alpamayo.metrics import corner_distance, path_metrics
+from relane.alpamayo.policy import Rollout
+from relane.alpamayo.scene import Scene
+from relane.errors import InputError
+from relane.files import atomic_file, read_json
+from relane.pai import Vehicle
+
+
+def save_npz(path: str | Path, arrays: dict[str, np.ndarray]) -> None:
+    """Write a compressed .npz atomically; entries carry no date, so that the same arrays give the same bytes."""
+    with atomic_file(path) as partial, zipfile.ZipFile(partial, "w") as archive:
+        for name, array in arrays.items():
+            entry = zipfile.ZipInfo(f"{name}.npy")
+            entry.compress_type = zipfile.ZIP_DEFLATED
+            with archive.open(entry, "w", force_zip64=True) as file:
+                np.lib.format.write_array(file, np.ascontiguousarray(array), allow_pickle=False)
+
+
+def load_npz(path: str | Path, needed: tuple[str, ...]) -> dict[str, np.ndarray]:
+    """Read an .npz. Raises InputError when it is missing, damaged or lacks one of the `needed` arrays."""
+    try:
+        with np.load(path, allow_pickle=False) as data:
+            arrays = {name: data[name] for name in data.files}
+    except FileNotFoundError:
+        raise InputError(f"{path}: no such file; run drive.py for this arm first") from None
+    except (ValueError, OSError, zipfile.BadZipFile) as error:
+        raise InputError(f"{path}: not a readable .npz ({error}); make it again") from None
+    missing = [name for name in needed if name not in arrays]
+    if missing:
+        raise InputError(f"{path}: lacks {', '.join(missing)}; it was not written by drive.py")
+    return arrays
+
+
+def vis_data(scene: Scene, rollout: Rollout) -> dict[str, np.ndarray]:
+    """Arrays of one rollout: S samples, 64 waypoints, the first edited camera's N frames; rig frame at t0, metres."""
+    camera = scene.edited[0].camera
+    return {
+        "pred_xyz": rollout.xyz[0],
+        "pred_rot": rollout.rot[0],
+        "action": rollout.action[0],
+        "gt_future_xyz": scene.future_xyz,
+        "gt_future_rot": scene.future_rot,
+        "ego_history_xyz": scene.history_xyz,
+        "ego_history_rot": scene.history_rot,
+        "image_frames": np.stack(scene.frames[camera].images),
+        "camera_indices": scene.camera_indices,
+        "tokens": rollout.tokens[0],
+        "complete": rollout.complete[0],
+        "v0": np.asarray(rollout.v0[0]),
+        "t0_us": np.asarray(scene.t0_us),
+    }
+
+
+def accuracy(scene: Scene, rollout: Rollout, vehicle: Vehicle | None) -> dict[str, Any]:
+    """Figures against the recorded future: those of `path_metrics`, and the corner distance with the true vehicle."""
+    figures: dict[str, Any] = path_metrics(rollout.xyz[0], scene.future_xyz)
+    figures["corner_distance"] = None
+    if vehicle is not None:
+        box = (vehicle.length, vehicle.width, vehicle.height)
+        paths = (rollout.xyz[0], rollout.rot[0], scene.future_xyz, scene.future_rot)
+        figures["corner_distance"] = float(corner_distance(*paths, box, vehicle.ahead))
+        figures["corner_box"] = {"length": box[0], "width": box[1], "height": box[2], "ahead": vehicle.ahead}
+    return figures
+
+
+def frame_times(scene: Scene) -> dict[str, Any]:
+    """Per camera: wanted and taken times, errors and period in microseconds, and where they came from."""
+    sources = {video.camera: video.times_from for video in scene.edited}
+    return {
+        camera: {
+            "wanted_us": frames.wanted_us,
+            "t_us": frames.t_us,
+            "error_us": frames.error_us,
+            "period_us": frames.period_us,
+            "times_from": sources.get(camera, "dataset"),
+        }
+        for camera, frames in scene.frames.items()
+    }
+
+
+def backend(dtype: str, device: str) -> dict[str, str]:
+    """What computed it."""
+    names = ("torch", "transformers", "physical_ai_av", "numpy")
+    versions = {name: importlib.metadata.version(name) for name in names}
+    return (
+        {"name": "relane.alpamayo", "relane": __version__, "python": platform.python_version()}
+        | versions
+        | {
+            "dtype": dtype,
+            "device": device,
+        }
+    )
+
+
+def read_reasoning(path: str | Path, clip_id: str, t0_us: int, samples: int) -> np.ndarray:
+    """The tokens (K, G) that the original arm wrote, from its inference JSON.
+
+    Raises InputError when the file is of another clip, t0 or K, or holds no tokens.
+    """
+    record = read_json(path)
+    made_for = (record.get("clip_id"), record.get("t0_us"), record.get("num_trajectories"))
+    if made_for != (clip_id, t0_us, samples):
+        raise InputError(
+            f"{path}: reasoning of clip, t0_us and K {made_for}, but this rollout is {(clip_id, t0_us, samples)}; "
+            "drive the original arm with the same settings first"
+        )
+    rows = [row.split() for row in record.get("reasoning_tokens") or []]
+    if len(rows) != samples or len({len(row) for row in rows}) != 1:
+        raise InputError(f"{path}: holds no reasoning_tokens; drive the original arm again")
+    return np.array(rows, dtype=np.int64)

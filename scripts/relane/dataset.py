@@ -1,0 +1,292 @@
+"""Datasets of captioned road frames on disk: `train.csv` and the files that its rows name.
+
+    images/<name>.png    RGB
+    masks/<name>.png     the same size, 0 keep, 255 inpaint
+    captions/<name>.json attributes, the model's reply, where the frame came from
+    train.csv            image,mask,prompt,prompt_2: paths relative to the folder; `prompt` in the grammar of
+                         `lanes.Attributes`, `prompt_2` any text (the T5 encoder's), blank for the same
+    stats.json           counts; attributes.png and samples.png show them
+
+Generated, filtered and own-image datasets all have this format, so each stage reads what any other wrote.
+"""
+
+import csv
+import io
+import os
+import shutil
+from collections import Counter
+from collections.abc import Iterable, Sequence
+from dataclasses import asdict, astuple, dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from relane import lanes
+from relane.errors import InputError
+from relane.files import read_json, write_json, write_text
+
+if TYPE_CHECKING:
+    import numpy as np
+
+COLUMNS = ("image", "mask", "prompt", "prompt_2")
+LIST = "train.csv"
+# What the stages write into a dataset's folder; frames and their raw captions (items/, captioned/) live beside these.
+MEMBERS = ("images", "masks", "captions", "stats.json", "attributes.png", "samples.png", "rejected.csv", LIST)
+MODES = ("copy", "hardlink", "symlink")
+
+
+@dataclass(frozen=True)
+class Row:
+    """One row of `train.csv`: paths relative to the dataset's folder, and the two prompts."""
+
+    image: str
+    mask: str
+    prompt: str
+    prompt_2: str = ""
+
+    @property
+    def name(self) -> str:
+        """The image's file name without its ending."""
+        return Path(self.image).stem
+
+    @property
+    def texts(self) -> tuple[str, str]:
+        """What CLIP and T5 read; a blank `prompt_2` means the same for both."""
+        return self.prompt, self.prompt_2 or self.prompt
+
+
+def read_rows(folder: str | Path) -> list[Row]:
+    """The rows of `folder/train.csv`, in their order.
+
+    Raises InputError, naming the file and the line, for a missing file, a wrong header, a row of another length, a
+    blank image or mask, an absolute path or one that leaves the folder, and an empty list.
+    """
+    folder = Path(folder)
+    path = folder / LIST
+    try:
+        text = path.read_text(encoding="utf-8-sig")
+    except FileNotFoundError:
+        raise InputError(f"{path}: no such file; a dataset is a folder with a {LIST}") from None
+    except (OSError, UnicodeDecodeError) as error:
+        raise InputError(f"{path}: cannot be read as UTF-8 text ({error})") from None
+    reader = csv.reader(io.StringIO(text, newline=""), strict=True)
+    rows: list[Row] = []
+    try:
+        header = next(reader, [])
+        if header != list(COLUMNS):
+            raise InputError(f"{path}: the header is {','.join(header)!r}; it must be {','.join(COLUMNS)!r}")
+        for cells in reader:
+            rows += [_row(folder, f"{path} line {reader.line_num}", cells)] if cells else []
+    except csv.Error as error:
+        raise InputError(f"{path} line {reader.line_num}: not valid CSV ({error})") from None
+    if not rows:
+        raise InputError(f"{path}: the list has no rows")
+    return rows
+
+
+def _row(folder: Path, where: str, cells: list[str]) -> Row:
+    if len(cells) != len(COLUMNS):
+        raise InputError(f"{where}: {len(cells)} cells, not {len(COLUMNS)}; put a text with commas in double quotes")
+    row = Row(*(cell.strip() for cell in cells))
+    for column in ("image", "mask"):
+        name = getattr(row, column)
+        if not name:
+            raise InputError(f"{where}: {column} is blank")
+        if Path(name).is_absolute() or ".." in Path(name).parts or not _stays(folder, folder / name):
+            raise InputError(f"{where}: {column} {name!r} points outside {folder}: use a relative path without '..'")
+    return row
+
+
+def _stays(folder: Path, path: Path) -> bool:
+    # A dataset made with --mode symlink links into the one beside it; further away than that nothing of ours links.
+    return path.resolve().is_relative_to(folder.resolve().parent)
+
+
+def write_rows(path: str | Path, rows: Iterable[Row]) -> None:
+    """Write `train.csv`, atomically."""
+    write_table(path, COLUMNS, (astuple(row) for row in rows))
+
+
+def write_table(path: str | Path, columns: Sequence[str], rows: Iterable[Sequence[object]]) -> None:
+    """Write any CSV in UTF-8 with plain line ends, atomically."""
+    buffer = io.StringIO()
+    writer = csv.writer(buffer, lineterminator="\n")
+    writer.writerow(columns)
+    writer.writerows(rows)
+    write_text(path, buffer.getvalue())
+
+
+# Pictures and masks
+
+
+def read_image(path: str | Path) -> "np.ndarray":
+    """A picture as (H, W, 3) uint8 RGB, upright as its EXIF says. Raises InputError when it cannot be read."""
+    return _read_picture(path, "RGB")
+
+
+def read_mask(path: str | Path) -> "np.ndarray":
+    """A mask as (H, W) bool, True where a grey value is above 127. Raises InputError when it cannot be read."""
+    return _read_picture(path, "L") > 127
+
+
+def _read_picture(path: str | Path, mode: str) -> "np.ndarray":
+    import numpy as np
+    from PIL import Image, ImageOps
+
+    if not Path(path).is_file():
+        raise InputError(f"{path}: no such file")
+    try:
+        with Image.open(path) as picture:
+            return np.array(ImageOps.exif_transpose(picture).convert(mode))
+    except (OSError, ValueError, SyntaxError, Image.DecompressionBombError) as error:
+        raise InputError(f"{path}: not a readable picture ({type(error).__name__})") from None
+
+
+def write_picture(path: str | Path, array: "np.ndarray") -> None:
+    """Write (H, W, 3) uint8 RGB, or (H, W) bool as 0 and 255, as PNG; makes the folder."""
+    from PIL import Image
+
+    Path(path).parent.mkdir(parents=True, exist_ok=True)
+    Image.fromarray(array.astype("uint8") * 255 if array.dtype == bool else array).save(path, format="PNG")
+
+
+def fault(folder: str | Path, row: Row) -> str | None:
+    """What makes a row unfit for training, as a sentence that names the file, or None.
+
+    Checked: the caption's grammar, both pictures readable, one size, the mask not empty.
+    """
+    folder = Path(folder)
+    try:
+        lanes.parse_prompt(row.prompt)
+        image, mask = read_image(folder / row.image), read_mask(folder / row.mask)
+    except InputError as error:
+        return str(error)
+    if image.shape[:2] != mask.shape:
+        (height, width), (mask_height, mask_width) = image.shape[:2], mask.shape
+        return (
+            f"{row.mask}: the mask is {mask_width}x{mask_height} but its image is {width}x{height}; make them one size"
+        )
+    if not mask.any():
+        return f"{row.mask}: the mask is empty, so there is nothing to inpaint"
+    return None
+
+
+def check_rows(folder: str | Path, rows: Iterable[Row]) -> None:
+    """Raise InputError for the first row that `fault` finds something in, naming its line in `train.csv`."""
+    for number, row in enumerate(rows, 2):
+        wrong = fault(folder, row)
+        if wrong:
+            raise InputError(f"{Path(folder) / LIST} line {number}: {wrong}")
+
+
+# Writing a whole dataset
+
+
+def place(source: Path, target: Path, mode: str, seen_from: Path | None = None) -> None:
+    """Put a file at `target`: a copy, a hard link (a copy where the file system has none), or a relative symlink.
+
+    `seen_from`: the folder in which a symlink will stand in the end, when `target` is still to be moved there.
+    """
+    target.parent.mkdir(parents=True, exist_ok=True)
+    if mode == "symlink":
+        target.symlink_to(os.path.relpath(source.resolve(), (seen_from or target.parent).resolve()))
+        return
+    if mode == "hardlink":
+        try:
+            os.link(source.resolve(), target)
+            return
+        except OSError:  # another file system, or one without links
+            pass
+    shutil.copyfile(source, target)
+
+
+class Writer:
+    """A dataset in the making: rows are added, then `finish` puts every member in its place at once.
+
+    Files are gathered in a hidden folder inside `folder`, so that they move by renaming and an error or a kill
+    leaves the old dataset as it was. Used as a context manager.
+    """
+
+    def __init__(self, folder: str | Path, mode: str = "hardlink") -> None:
+        self.folder, self.mode = Path(folder), mode
+        self.partial = self.folder / f".partial.{os.getpid()}"
+        self.rows: list[Row] = []
+        self.names: set[str] = set()
+        self.sources: list[tuple[Path, Path]] = []
+
+    def __enter__(self) -> "Writer":
+        self.folder.mkdir(parents=True, exist_ok=True)
+        shutil.rmtree(self.partial, ignore_errors=True)
+        for name in ("images", "masks", "captions"):
+            (self.partial / name).mkdir(parents=True)
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        shutil.rmtree(self.partial, ignore_errors=True)
+
+    def add(self, row: Row, source: str | Path, caption: dict, name: str = "") -> None:
+        """Add a row whose `image` and `mask` are paths relative to `source`; both get `name` (blank: the image's).
+
+        `caption` is what `captions/<name>.json` shall hold. Raises InputError when the name is taken.
+        """
+        name = name or row.name
+        if name in self.names:
+            raise InputError(f"{source}: two images are named {name!r}; rename one")
+        self.names.add(name)
+        old = Path(source) / row.image, Path(source) / row.mask
+        new = f"images/{name}{old[0].suffix}", f"masks/{name}{old[1].suffix}"
+        for source_file, target in zip(old, new, strict=True):
+            if self.mode == "symlink" and not _stays(self.folder, source_file):
+                raise InputError(
+                    f"{self.folder}: links would point too far, to {source_file}; use --mode hardlink or copy"
+                )
+            place(source_file, self.partial / target, self.mode, seen_from=(self.folder / target).parent)
+        write_json(self.partial / f"captions/{name}.json", caption)
+        self.rows.append(Row(*new, row.prompt, row.texts[1]))
+        # Where the pictures can be read until `finish`: links do not lead anywhere before they have moved.
+        self.sources.append(old if self.mode == "symlink" else (self.partial / new[0], self.partial / new[1]))
+
+    def finish(self, stats: dict, rejected: Iterable[Sequence[object]] | None = None) -> None:
+        """Write the list, the counts and the pictures, and replace the members of `folder` that are ours."""
+        from relane import dataset_pictures
+
+        write_rows(self.partial / LIST, self.rows)
+        write_json(self.partial / "stats.json", attribute_counts(self.rows) | stats)
+        if rejected is not None:
+            write_table(self.partial / "rejected.csv", (*COLUMNS, "reason"), rejected)
+        dataset_pictures.attributes(self.partial / "attributes.png", self.rows)
+        dataset_pictures.samples(self.partial / "samples.png", self.rows, self.sources)
+        for name in MEMBERS:
+            old, new = self.folder / name, self.partial / name
+            if old.is_dir():
+                shutil.rmtree(old)
+            else:
+                old.unlink(missing_ok=True)
+            if new.exists():
+                os.replace(new, old)
+        # The list comes last in MEMBERS: while it is absent, nobody takes the folder for a dataset.
+
+
+def attribute_counts(rows: Sequence[Row]) -> dict:
+    """Rows, and how many have each value of each attribute, and each caption."""
+    seen = [lanes.parse_prompt(row.prompt) for row in rows]
+    counts = {
+        name: {value: sum(getattr(one, name) == value for one in seen) for value in allowed}
+        for name, allowed in lanes.ALLOWED.items()
+    }
+    return {"rows": len(rows), "attributes": counts, "prompts": dict(sorted(Counter(r.prompt for r in rows).items()))}
+
+
+def read_caption(folder: str | Path, row: Row) -> dict:
+    """What `captions/<name>.json` says of a row; for a dataset without one, the attributes of its prompt."""
+    path = Path(folder) / "captions" / f"{row.name}.json"
+    return read_json(path) if path.is_file() else {"prompt": row.prompt, **asdict(lanes.parse_prompt(row.prompt))}
+
+
+def memory_peaks() -> dict[str, int]:
+    """The most GPU memory (0 without one) and host memory that this process has held so far, in bytes."""
+    import resource
+
+    import torch
+
+    gpu = max((torch.cuda.max_memory_allocated(n) for n in range(torch.cuda.device_count())), default=0)
+    return {"gpu_peak_bytes": gpu, "host_peak_bytes": resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024}

@@ -1,0 +1,103 @@
+"""Over clips: intervals that resample clips, sign-flip tests, Holm's correction. The clip is the unit.
+
+Samples within a clip and frames within a video are not independent, so nothing here ever counts them.
+"""
+
+import warnings
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+from scipy import stats
+
+FEWEST = 5  # clips; below it neither an interval nor a p value is given
+LEVEL = 0.95
+
+
+@dataclass(frozen=True)
+class Summary:
+    """A paired difference over n clips: mean with its interval, median with its own, p value, d_z.
+
+    The interval and p are None below 5 clips; d_z (mean over standard deviation) when all differences are equal.
+    """
+
+    n: int
+    mean: float
+    median: float
+    mean_low: float | None
+    mean_high: float | None
+    median_low: float | None
+    median_high: float | None
+    p: float | None
+    d_z: float | None
+
+
+def interval(values: np.ndarray, statistic: str, draws: int, rng: np.random.Generator) -> tuple[float, float]:
+    """A 95 % bootstrap interval of "mean" (BCa) or "median" (percentile), resampling the values (n,).
+
+    BCa corrects the mean's interval for bias and skew; for a median its jackknife is degenerate (Efron 1987), and so
+    it is for values that are equal but for rounding: there the percentile interval stands in. The bootstrap's spread
+    is too small by sqrt((n - 1) / n) and knows no t quantiles, so the level is raised by as much ("expanded"
+    interval, Hesterberg 2015); benchmarks/effects_coverage.py prints the coverage that this gives. n >= 2.
+    """
+    values = np.asarray(values, np.float64)
+    if np.ptp(values) == 0:
+        return float(values[0]), float(values[0])
+    function, method = (np.mean, "BCa") if statistic == "mean" else (np.median, "percentile")
+    # In batches, so that memory does not grow with draws times clips.
+    batch = max(1, min(draws, 2_000_000 // len(values)))
+    n = len(values)
+    tail = stats.norm.sf(np.sqrt(n / (n - 1)) * stats.t.ppf((1 + LEVEL) / 2, n - 1))
+    options = {"n_resamples": draws, "confidence_level": 1 - 2 * tail, "batch": batch, "rng": rng}
+    with warnings.catch_warnings(), np.errstate(invalid="ignore"):
+        warnings.simplefilter("ignore", stats.DegenerateDataWarning)
+        drawn = stats.bootstrap((values,), function, method=method, **options)
+    found = drawn.confidence_interval
+    if not np.isfinite([found.low, found.high]).all():
+        options["n_resamples"] = 0
+        drawn = stats.bootstrap((values,), function, method="percentile", bootstrap_result=drawn, **options)
+        found = drawn.confidence_interval
+    return float(found.low), float(found.high)
+
+
+def sign_flip_p(values: np.ndarray, draws: int, rng: np.random.Generator) -> float:
+    """Two-sided p value that the differences (n,) are symmetric around zero: flips signs, compares means.
+
+    Exact (all 2^n flips) where that is at most `draws`, else by `draws` random flips, the observed one counted.
+    """
+    values = np.asarray(values, np.float64)
+    if not values.any():
+        return 1.0
+    batch = max(1, 2_000_000 // len(values))
+    options = {"permutation_type": "samples", "vectorized": True, "n_resamples": draws, "batch": batch, "rng": rng}
+    return float(stats.permutation_test((values,), np.mean, **options).pvalue)
+
+
+def holm(p: Sequence[float | None]) -> list[float | None]:
+    """Holm's step-down correction (1979) over those p values that are given; None stays None."""
+    given = sorted((value, index) for index, value in enumerate(p) if value is not None)
+    adjusted: list[float | None] = [None] * len(p)
+    highest = 0.0
+    for rank, (value, index) in enumerate(given):
+        highest = max(highest, min(1.0, value * (len(given) - rank)))
+        adjusted[index] = highest
+    return adjusted
+
+
+def summarize(values: Sequence[float], draws: int, rng: np.random.Generator) -> Summary:
+    """A `Summary` of the paired differences of n clips (n >= 1)."""
+    x = np.asarray(values, np.float64)
+    spread = float(x.std(ddof=1)) if len(x) > 1 else 0.0
+    d_z = float(x.mean() / spread) if spread > 1e-12 else None
+    if len(x) < FEWEST:
+        return Summary(len(x), float(x.mean()), float(np.median(x)), None, None, None, None, None, d_z)
+    mean, median = (interval(x, name, draws, rng) for name in ("mean", "median"))
+    return Summary(len(x), float(x.mean()), float(np.median(x)), *mean, *median, sign_flip_p(x, draws, rng), d_z)
+
+
+def share_above(values: Sequence[float], floor: Sequence[float]) -> tuple[float, float] | None:
+    """Share of values above the 95th percentile of the noise floor's, and that percentile; None without a floor."""
+    if not len(values) or not len(floor):
+        return None
+    limit = float(np.percentile(floor, 95))
+    return float(np.mean(np.asarray(values) > limit)), limit

@@ -1,0 +1,279 @@
+"""A run's rollouts into a table (a row per clip and arm) and a summary per arm, with what may be concluded from it."""
+
+import zipfile
+from collections import defaultdict
+from collections.abc import Iterable, Sequence
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from relane import noise
+from relane.effects import paths
+from relane.effects.statistics import FEWEST, LEVEL, holm, share_above, summarize
+from relane.errors import InputError
+from relane.files import read_json
+
+ORIGINAL, SHAM, FLOOR = "original", "sham", "floor"
+ENERGY_PERMUTATIONS = 999
+# name -> (unit, what it is, whether zero is what no effect looks like: sizes are never below zero)
+QUANTITIES = {
+    "displacement_m": ("m", "distance between paired paths, mean over samples and time", False),
+    "displacement_end_m": ("m", "distance between paired paths at the last waypoint", False),
+    "lateral_m": ("m", "shift to the left in the original path's frame, mean over samples and time", True),
+    "lateral_end_m": ("m", "shift to the left at the last waypoint", True),
+    "longitudinal_m": ("m", "shift onwards in the original path's frame, mean over samples and time", True),
+    "longitudinal_end_m": ("m", "shift onwards at the last waypoint", True),
+    "speed_change_mps": ("m/s", "change of the mean speed", True),
+    "speed_end_change_mps": ("m/s", "change of the speed at the last waypoint", True),
+    "curvature_change_per_m": ("1/m", "change of the mean curvature, left positive", True),
+    "ade_change_m": ("m", "change of ADE against the recorded future, mean over samples", True),
+    "min_ade_change_m": ("m", "change of minADE against the recorded future", True),
+    "fde_change_m": ("m", "change of FDE against the recorded future", True),
+    "energy_distance_m": ("m", "energy distance between the two clouds of paths, pairing ignored", False),
+}
+AGAINST_RECORDED = ("ade_change_m", "min_ade_change_m", "fde_change_m")
+COLUMNS = (
+    "clip_id", "arm", "kind", "t0_us", "samples", "displacement_m", "displacement_end_m", "lateral_m", "lateral_end_m",
+    "longitudinal_m", "longitudinal_end_m", "first_beyond_s", "speed_change_mps", "speed_end_change_mps",
+    "curvature_change_per_m", "energy_distance_m", "energy_p", "reasoning_changed", "reasoning_changed_share",
+    "complete_share", "ade_change_m", "min_ade_change_m", "fde_change_m", "recorded_future_valid",
+)  # fmt: skip
+
+
+@dataclass(frozen=True)
+class Rollout:
+    """One inference: its JSON, and pred_xyz (K, T, 3), gt_future_xyz (T, 3), ego_history_xyz (H, 3) float64."""
+
+    path: Path
+    record: dict[str, Any]
+    clip_id: str
+    arm: str
+    t0_us: int | None
+    pred: np.ndarray
+    truth: np.ndarray
+    history: np.ndarray
+
+
+def read_rollout(path: str | Path) -> Rollout | None:
+    """Read `<clip>_inference.json` and the NPZ beside it; None for a rollout that says it failed (`success: false`).
+
+    Clip and arm come from the JSON, or from the folders `<arm>/<clip>/`. Raises InputError that names the file when
+    one is missing or damaged, or holds paths of a wrong shape or with NaN.
+    """
+    path = Path(path)
+    if not path.name.endswith("_inference.json"):
+        raise InputError(f"{path}: expected a file named <clip>_inference.json, as drive.py writes it")
+    record = read_json(path)
+    if not isinstance(record, dict):
+        raise InputError(f"{path}: expected a JSON object, as drive.py writes it")
+    if record.get("success") is False:
+        return None
+    data = path.with_name(path.name.removesuffix("_inference.json") + "_vis_data.npz")
+    try:
+        with np.load(data, allow_pickle=False) as arrays:
+            pred, truth = (np.asarray(arrays[name], np.float64) for name in ("pred_xyz", "gt_future_xyz"))
+            history = np.asarray(arrays["ego_history_xyz"] if "ego_history_xyz" in arrays else np.zeros((1, 3)))
+    except FileNotFoundError:
+        raise InputError(f"{data}: no such file; it belongs beside {path.name}") from None
+    except (KeyError, ValueError, OSError, zipfile.BadZipFile) as error:
+        raise InputError(
+            f"{data}: not an NPZ with pred_xyz and gt_future_xyz ({error}); drive this arm again"
+        ) from None
+    if pred.ndim != 3 or truth.shape != pred.shape[1:] or not len(pred) or pred.shape[2] < 2:
+        raise InputError(f"{data}: pred_xyz {pred.shape} and gt_future_xyz {truth.shape}: need (K, T, 3) and (T, 3)")
+    if not (np.isfinite(pred).all() and np.isfinite(truth).all()):
+        raise InputError(f"{data}: holds NaN or infinite coordinates; drive this arm again")
+    clip_id = str(record.get("clip_id") or path.name.removesuffix("_inference.json"))
+    arm = str(record.get("arm") or path.parent.parent.name)
+    return Rollout(path, record, clip_id, arm, record.get("t0_us"), pred, truth, history)
+
+
+def kind_of(arm: str) -> str:
+    """original, sham, floor, or edit."""
+    return arm if arm in (ORIGINAL, SHAM, FLOOR) else "edit"
+
+
+def arm_order(arms: Iterable[str]) -> list[str]:
+    """Arms without repetition: original, floor, sham, then the edits by name."""
+    rank = {ORIGINAL: 0, FLOOR: 1, SHAM: 2}
+    return sorted(set(arms), key=lambda arm: (rank.get(arm, 3), arm))
+
+
+def check_rollouts(rollouts: Sequence[Rollout]) -> dict[tuple[str, int | None], dict[str, Rollout]]:
+    """Rollouts by (clip, t0), then arm. Raises InputError on a rollout given twice or on arms of unequal shape."""
+    groups: dict[tuple[str, int | None], dict[str, Rollout]] = defaultdict(dict)
+    for rollout in rollouts:
+        group = groups[rollout.clip_id, rollout.t0_us]
+        if rollout.arm in group:
+            raise InputError(
+                f"{rollout.path}: clip {rollout.clip_id}, arm {rollout.arm} is in {group[rollout.arm].path} too"
+            )
+        group[rollout.arm] = rollout
+    for group in groups.values():
+        base = group.get(ORIGINAL)
+        for rollout in group.values():
+            if base is not None and rollout.pred.shape != base.pred.shape:
+                raise InputError(
+                    f"{rollout.path}: {rollout.pred.shape[0]} paths of {rollout.pred.shape[1]} waypoints, but the "
+                    f"original has {base.pred.shape[0]} of {base.pred.shape[1]}; drive all arms with the same settings"
+                )
+    return dict(sorted(groups.items(), key=lambda item: (item[0][0], item[0][1] or 0)))
+
+
+def row_of(rollout: Rollout, base: Rollout, unchanged: Sequence[str], seed: int) -> dict[str, Any]:
+    """One row of the table: an arm of a clip against the clip's original."""
+    kind = kind_of(rollout.arm)
+    rng = np.random.default_rng(noise.seed_of("energy", seed, rollout.clip_id, rollout.arm))
+    energy, p = paths.energy_distance(rollout.pred, base.pred, ENERGY_PERMUTATIONS, rng)
+    row = {"clip_id": rollout.clip_id, "arm": rollout.arm, "kind": kind, "t0_us": rollout.t0_us}
+    row |= {"samples": len(rollout.pred)} | paths.compare(rollout.pred, base.pred)
+    row |= {"energy_distance_m": energy, "energy_p": p}
+    row |= reasoning_change(rollout.record, base.record)
+    row |= {"complete_share": rollout.record.get("complete_share")}
+    row |= paths.accuracy_change(rollout.pred, base.pred, base.truth)
+    row["recorded_future_valid"] = kind != "edit" or rollout.arm in unchanged
+    return row
+
+
+def reasoning_change(record: dict[str, Any], base: dict[str, Any]) -> dict[str, Any]:
+    """Whether any sample's reasoning differs from that of the same sample of the original, and what share does."""
+    new, old = record.get("reasoning_traces"), base.get("reasoning_traces")
+    if not isinstance(new, list) or not isinstance(old, list) or len(new) != len(old) or not old:
+        return {"reasoning_changed": None, "reasoning_changed_share": None}
+    share = float(np.mean([a != b for a, b in zip(new, old, strict=True)]))
+    return {"reasoning_changed": share > 0, "reasoning_changed_share": share}
+
+
+def effect_rows(rollouts: Sequence[Rollout], unchanged: Sequence[str], seed: int) -> list[dict[str, Any]]:
+    """The table: a row for every arm but the original of every clip (and t0) that has an original."""
+    rows = []
+    for group in check_rollouts(rollouts).values():
+        if ORIGINAL in group:
+            rows += [
+                row_of(group[arm], group[ORIGINAL], unchanged, seed) for arm in arm_order(group) if arm != ORIGINAL
+            ]
+    return rows
+
+
+def by_clip(rows: Sequence[dict[str, Any]], arm: str, name: str) -> dict[str, float]:
+    """One value a clip: the mean over its t0, since several t0 of one clip are not independent."""
+    values = defaultdict(list)
+    for row in rows:
+        if row["arm"] == arm and row[name] is not None:
+            values[row["clip_id"]].append(float(row[name]))
+    return {clip: float(np.mean(found)) for clip, found in values.items()}
+
+
+def summarize_arm(rows: Sequence[dict[str, Any]], arm: str, draws: int, seed: int) -> dict[str, Any]:
+    """One arm over clips, p values not yet corrected for the number of arms."""
+    quantities = {}
+    for name, (_, _, zero_is_none) in QUANTITIES.items():
+        rng = np.random.default_rng(noise.seed_of("effects", seed, arm, name))
+        values, sham = by_clip(rows, arm, name), by_clip(rows, SHAM, name)
+        if not values:
+            continue
+        quantity = asdict(summarize(list(values.values()), draws, rng))
+        if not zero_is_none:
+            quantity["p"] = None  # a size is above zero under any noise: only its difference to sham can be tested
+        paired = [values[clip] - sham[clip] for clip in values if clip in sham]
+        tested = arm != SHAM and paired
+        quantity["minus_sham"] = asdict(summarize(paired, draws, rng)) if tested else None
+        above = share_above(list(values.values()), list(by_clip(rows, FLOOR, name).values()))
+        if above is not None and not zero_is_none:
+            quantity |= {"share_above_floor": above[0], "floor_95th_percentile": above[1]}
+        quantities[name] = quantity
+    own = [row for row in rows if row["arm"] == arm]
+    shares = [row["reasoning_changed_share"] for row in own if row["reasoning_changed_share"] is not None]
+    late = [row["first_beyond_s"] for row in own if row["first_beyond_s"] is not None]
+    return {
+        "kind": kind_of(arm),
+        "clips": len({row["clip_id"] for row in own}),
+        "reasoning_changed_share": float(np.mean(shares)) if shares else None,
+        "share_beyond_half_a_metre": len(late) / len(own) if own else None,
+        "median_first_beyond_s": float(np.median(late)) if late else None,
+        "recorded_future_valid": all(row["recorded_future_valid"] for row in own),
+        "quantities": quantities,
+    }
+
+
+def summarize_arms(rows: Sequence[dict[str, Any]], draws: int, seed: int) -> dict[str, Any]:
+    """Every arm's summary; p values of the edits are corrected over the edit arms (Holm), quantity by quantity."""
+    arms = {arm: summarize_arm(rows, arm, draws, seed) for arm in arm_order(row["arm"] for row in rows)}
+    edits = [arm for arm, summary in arms.items() if summary["kind"] == "edit"]
+    for name in QUANTITIES:
+        found = [arms[arm]["quantities"][name] for arm in edits if name in arms[arm]["quantities"]]
+        for group in (found, [quantity["minus_sham"] for quantity in found if quantity["minus_sham"]]):
+            for quantity, corrected in zip(group, holm([quantity["p"] for quantity in group]), strict=True):
+                quantity["p_holm"] = corrected
+    return arms
+
+
+def notes_on(rows: Sequence[dict[str, Any]], rollouts: Sequence[Rollout], unchanged: Sequence[str]) -> list[str]:
+    """Sentences on what may be concluded, for people."""
+    clips, arms = {row["clip_id"] for row in rows}, {row["arm"] for row in rows}
+    edits = arm_order(arm for arm in arms if kind_of(arm) == "edit")
+    notes = []
+    if rows and len(clips) < FEWEST:
+        notes.append(
+            f"{len(clips)} clip{'s' if len(clips) > 1 else ''}: the numbers describe these clips only. Intervals and p "
+            f"values need at least {FEWEST}, because the clip is the unit that is resampled."
+        )
+    if rows and SHAM not in arms:
+        notes.append(
+            "No sham arm: what the editor does to the pictures by itself cannot be told from what the markings do."
+        )
+    if rows and FLOOR not in arms:
+        notes.append("No noise-floor arm: how far the model's paths move by chance is not known.")
+    for arm in arm_order(arms):
+        with_arm = {row["clip_id"] for row in rows if row["arm"] == arm}
+        if clips - with_arm:
+            notes.append(
+                f"Arm {arm} lacks {len(clips - with_arm)} of {len(clips)} clips; only clips with it enter its summary."
+            )
+    for arm in edits:
+        if arm in unchanged:
+            notes.append(
+                f"{arm}: declared to leave the right action unchanged, so ADE, minADE and FDE may be compared."
+            )
+        else:
+            notes.append(
+                f"{arm}: the edit may change what the right action is, so the recorded future is no longer the truth "
+                "and changes of ADE, minADE and FDE against it are not errors. Read displacement, lateral and "
+                "longitudinal instead."
+            )
+    lonely = sorted({r.clip_id for r in rollouts} - {r.clip_id for r in rollouts if r.arm == ORIGINAL})
+    notes += [f"{clip}: has no original arm and is left out." for clip in lonely]
+    if edits:
+        notes.append(
+            "Effects of edits are differences to the sham arm (minus_sham); a size such as displacement is tested only "
+            "there. An interval that includes zero does not show that there is no effect."
+        )
+    return notes
+
+
+def study(rollouts: Sequence[Rollout], run: str, draws: int, seed: int, unchanged: Sequence[str]) -> dict[str, Any]:
+    """Rows and the summary of a run: {"rows": [...], "summary": {...}}; the summary is what effects.json holds."""
+    rows = effect_rows(rollouts, unchanged, seed)
+    settings = {"bootstrap": draws, "seed": seed, "confidence_level": LEVEL, "fewest_clips_for_p": FEWEST}
+    settings |= {"interval": "bootstrap over clips: BCa of the mean, percentile of the median, expanded for small n"}
+    settings |= {"test": "two-sided sign flip over clips", "correction": "Holm over edit arms, per quantity"}
+    settings |= {
+        "beyond_m": paths.THRESHOLD,
+        "energy_permutations": ENERGY_PERMUTATIONS,
+        "action_unchanged": list(unchanged),
+    }
+    summary = {
+        "run": run,
+        "clips": len({row["clip_id"] for row in rows}),
+        "no_driving_reason": None,
+        "notes": notes_on(rows, rollouts, unchanged),
+        "arms": summarize_arms(rows, draws, seed),
+        "quantities": {
+            name: {"unit": unit, "meaning": meaning, "against_recorded_future": name in AGAINST_RECORDED}
+            for name, (unit, meaning, _) in QUANTITIES.items()
+        },
+        "settings": settings,
+    }
+    return {"rows": rows, "summary": summary}

@@ -1,0 +1,302 @@
+"""First frames by stock `FluxFillPipeline`: repaint the masked road of one frame, leave every other pixel alone."""
+
+import math
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import cv2
+import numpy as np
+import torch
+from diffusers import FluxFillPipeline
+from PIL import Image
+from safetensors import SafetensorError
+from safetensors.torch import load_file
+
+from relane import noise
+from relane.errors import InputError
+from relane.files import read_json
+
+MULTIPLE = 16  # factor 8 of the autoencoder times the 2x2 packing of its latents
+ADAPTER = "relane"
+
+
+@dataclass(frozen=True)
+class Window:
+    """The part of a frame that the painter sees, in frame pixels (it may reach over the edges), and its paint size."""
+
+    top: int
+    left: int
+    height: int
+    width: int
+    out_height: int
+    out_width: int
+
+    def cut(self, image: np.ndarray) -> np.ndarray:
+        """The window of a frame (H, W, 3) uint8 at paint size; beyond the frame its edge pixels repeat."""
+        rows, columns = self._padding(image.shape)
+        padded = np.pad(image, (rows, columns, (0, 0)), mode="edge")
+        part = padded[self.top + rows[0] :, self.left + columns[0] :][: self.height, : self.width]
+        return self._resize(part, self.out_height, self.out_width)
+
+    def cut_mask(self, mask: np.ndarray) -> np.ndarray:
+        """The window of a mask (H, W) bool at paint size: True where any True pixel falls.
+
+        Beyond the frame the mask's edge repeats as the picture's does, or the repeated road would show in the hole.
+        """
+        rows, columns = self._padding(mask.shape)
+        padded = np.pad(mask, (rows, columns), mode="edge").astype(np.uint8)
+        part = padded[self.top + rows[0] :, self.left + columns[0] :][: self.height, : self.width]
+        return self._resize(part * 255, self.out_height, self.out_width) > 0
+
+    def paste(self, painted: np.ndarray, frame: np.ndarray) -> np.ndarray:
+        """A copy of `frame` with a painted window (out_height, out_width, 3) laid over it at native size."""
+        whole = frame.copy()
+        native = self._resize(painted, self.height, self.width)
+        top, left = max(self.top, 0), max(self.left, 0)
+        bottom, right = (min(self.top + self.height, frame.shape[0]), min(self.left + self.width, frame.shape[1]))
+        whole[top:bottom, left:right] = native[top - self.top : bottom - self.top, left - self.left : right - self.left]
+        return whole
+
+    def _padding(self, shape: tuple[int, ...]) -> tuple[tuple[int, int], tuple[int, int]]:
+        beyond = (self.top + self.height - shape[0], self.left + self.width - shape[1])
+        return (max(-self.top, 0), max(beyond[0], 0)), (max(-self.left, 0), max(beyond[1], 0))
+
+    @staticmethod
+    def _resize(image: np.ndarray, height: int, width: int) -> np.ndarray:
+        if image.shape[:2] == (height, width):
+            return image
+        shrinks = height * width < image.shape[0] * image.shape[1]
+        return cv2.resize(image, (width, height), interpolation=cv2.INTER_AREA if shrinks else cv2.INTER_CUBIC)
+
+
+def window_for(mask: np.ndarray, size: tuple[int, int] | None = None) -> Window:
+    """The window in which a frame with this mask (H, W) bool is painted.
+
+    Without `size` it is the whole frame at its own scale, filled up to multiples of 16. With `size` (height, width)
+    it is the largest box of that shape inside the frame, centred on the mask; where the mask does not fit, the box
+    grows beyond the frame until it does. Raises InputError when `size` is no multiple of 16.
+    """
+    frame_h, frame_w = mask.shape
+    if size is None:
+        height, width = (-(-side // MULTIPLE) * MULTIPLE for side in mask.shape)
+        return Window(0, 0, height, width, height, width)
+    out_h, out_w = size
+    if out_h % MULTIPLE or out_w % MULTIPLE or min(size) < MULTIPLE:
+        raise InputError(f"paint size {out_h}x{out_w}: height and width must be multiples of {MULTIPLE}")
+    rows, columns = np.flatnonzero(mask.any(1)), np.flatnonzero(mask.any(0))
+    if not rows.size:
+        raise InputError("the mask of the frame is empty: nothing to repaint")
+    mask_h, mask_w = rows[-1] + 1 - rows[0], columns[-1] + 1 - columns[0]
+    scale = min(frame_h / out_h, frame_w / out_w)
+    scale = max(scale, mask_h / out_h, mask_w / out_w)
+    height, width = math.ceil(scale * out_h - 1e-6), math.ceil(scale * out_w - 1e-6)
+    top = _place((rows[0] + rows[-1] + 1) / 2, height, frame_h)
+    left = _place((columns[0] + columns[-1] + 1) / 2, width, frame_w)
+    return Window(top, left, height, width, out_h, out_w)
+
+
+def _place(centre: float, length: int, room: int) -> int:
+    if length > room:
+        return (room - length) // 2
+    return int(min(max(round(centre - length / 2), 0), room - length))
+
+
+def feather(mask: np.ndarray, pixels: int) -> np.ndarray:
+    """Mask (H, W) bool -> weight of the edit (H, W) float32: 0 outside, rising to 1 within `pixels` from the edge in.
+
+    The ramp lies inside the mask, so that nothing outside it ever changes; 0 pixels give a hard edge.
+    """
+    distance = cv2.distanceTransform(mask.astype(np.uint8), cv2.DIST_L2, cv2.DIST_MASK_PRECISE)
+    return np.clip(distance / (pixels + 1), 0, 1).astype(np.float32)
+
+
+def blend(frame: np.ndarray, edit: np.ndarray, weight: np.ndarray) -> np.ndarray:
+    """`edit` over `frame`, both (H, W, 3) uint8, by weight (H, W); where it is 0 the frame stays to the last bit."""
+    mixed = frame + weight[..., None] * (edit.astype(np.float32) - frame)
+    return np.where(weight[..., None] > 0, np.rint(mixed), frame).astype(np.uint8)
+
+
+class _Pipeline(FluxFillPipeline):
+    """The stock pipeline, with a choice of what the model sees under the mask.
+
+    Its own way to do this, passing `masked_image_latents` instead of an image, fails in diffusers 0.42 (it goes on to
+    preprocess the image that it forbids to pass). So the picture is kept as it enters the pipeline, and put back where
+    the hole has been cut into it.
+    """
+
+    shows_masked_pixels = False
+
+    def prepare_latents(self, image: torch.Tensor, *args: Any, **kwargs: Any) -> tuple[torch.Tensor, torch.Tensor]:
+        self._picture = image  # (1, 3, H, W) in [-1, 1], without a hole
+        return super().prepare_latents(image, *args, **kwargs)
+
+    def prepare_mask_latents(
+        self, mask: torch.Tensor, masked_image: torch.Tensor, *args: Any
+    ) -> tuple[torch.Tensor, torch.Tensor]:
+        seen = self._picture.to(masked_image) if self.shows_masked_pixels else masked_image
+        return super().prepare_mask_latents(mask, seen, *args)
+
+
+class FluxFill:
+    """A FLUX.1-Fill folder in diffusers' layout (released or tiny), with or without a LoRA."""
+
+    def __init__(
+        self,
+        folder: str | Path,
+        lora: str | Path = "",
+        lora_scale: float = 0.0,
+        device: str = "cpu",
+        dtype: torch.dtype = torch.float32,
+        offload: str = "none",
+    ) -> None:
+        """Load onto `device`. A `lora_scale` of 0 loads no LoRA at all.
+
+        `offload`: `none` keeps all on the device; `model` keeps on it only the part that is at work; `sequential`
+        only the layer. Raises InputError for a folder that is missing or incomplete and for a LoRA that does not fit.
+        """
+        self.folder = Path(folder)
+        check_folder(self.folder)
+        try:
+            self.pipe = _Pipeline.from_pretrained(self.folder, dtype=dtype, local_files_only=True, use_safetensors=True)
+        except (OSError, ValueError, RuntimeError, SafetensorError) as error:
+            line = (str(error).strip() or error.__class__.__name__).splitlines()[0][:300]
+            raise InputError(f"{self.folder}: does not load as FluxFillPipeline: {line}") from None
+        self.pipe.set_progress_bar_config(disable=None, leave=False, desc="first frame")
+        if lora and lora_scale:
+            load_lora(self.pipe, lora, lora_scale)
+        self.device, self.offload = device, offload
+        if offload == "model":
+            self.pipe.enable_model_cpu_offload(device=device)
+        elif offload == "sequential":
+            self.pipe.enable_sequential_cpu_offload(device=device)
+        else:
+            self.pipe.to(device)
+
+    def to(self, device: str) -> None:
+        """Move the weights, for instance to host memory while another model needs the GPU."""
+        if self.offload == "none":
+            self.pipe.to(device)
+        self.device = device
+
+    @torch.inference_mode()
+    def paint(
+        self,
+        frame: np.ndarray,
+        mask: np.ndarray,
+        prompt: str,
+        *,
+        seed_key: Any,
+        steps: int = 50,
+        guidance: float = 30.0,
+        strength: float = 1.0,
+        keep_masked_pixels: bool = True,
+        max_sequence_length: int = 512,
+        mask_feather: int = 8,
+        size: tuple[int, int] | None = None,
+    ) -> np.ndarray:
+        """Repaint a frame (H, W, 3) uint8 RGB where mask (H, W) is True; returns the same shape.
+
+        Outside the mask the result equals the frame; inside, the edit fades in over `mask_feather` pixels. The model
+        sees the frame with the mask beside it; with `keep_masked_pixels` the old road stays visible under the mask,
+        without it there is a hole (what FLUX Fill was trained on). With `strength` below 1 the painting also starts
+        from the old pixels instead of pure noise. `size`: see `window_for`. All noise comes from `seed_key`.
+        """
+        if mask.shape != frame.shape[:2]:
+            raise InputError(
+                f"the mask is {mask.shape[1]}x{mask.shape[0]}, the frame {frame.shape[1]}x{frame.shape[0]}"
+            )
+        window = window_for(mask, size)
+        image = Image.fromarray(window.cut(frame))
+        hole = Image.fromarray(window.cut_mask(mask).astype(np.uint8) * 255)
+        self.pipe.shows_masked_pixels = keep_masked_pixels
+        painted = self.pipe(
+            prompt=prompt,
+            image=image,
+            mask_image=hole,
+            height=window.out_height,
+            width=window.out_width,
+            strength=strength,
+            num_inference_steps=steps,
+            guidance_scale=guidance,
+            max_sequence_length=max_sequence_length,
+            generator=noise.generator(seed_key, "flux"),
+            output_type="np",
+        ).images[0]
+        painted = np.rint(painted.clip(0, 1) * 255).astype(np.uint8)
+        return blend(frame, window.paste(painted, frame), feather(mask, mask_feather))
+
+
+def load_lora(pipe: FluxFillPipeline, lora: str | Path, scale: float) -> None:
+    """Load a LoRA into the pipeline's transformer at `scale`.
+
+    `lora` is a safetensors file, a folder with `pytorch_lora_weights.safetensors`, or a PEFT folder with
+    `adapter_model.safetensors` and `adapter_config.json`. Raises InputError when there is none, when it is for
+    another model, and when its layers have another width (the message names both widths).
+    """
+    file = _lora_file(Path(lora))
+    try:
+        source = _peft_state(file) if file.name == "adapter_model.safetensors" else str(file)
+        # It takes the alphas out of a dict that it is given: let it take them from a copy.
+        copy = dict(source) if isinstance(source, dict) else source
+        state = pipe.lora_state_dict(copy, local_files_only=True, use_safetensors=True)
+    except (OSError, ValueError, SafetensorError) as error:
+        raise InputError(f"{file}: not a readable LoRA ({str(error).splitlines()[0][:200]})") from None
+    _check_lora_fits(pipe, state, file)
+    pipe.load_lora_weights(source, adapter_name=ADAPTER, local_files_only=True, use_safetensors=True)
+    pipe.set_adapters([ADAPTER], [scale])
+
+
+def _lora_file(lora: Path) -> Path:
+    names = ("pytorch_lora_weights.safetensors", "adapter_model.safetensors")
+    files = [lora / name for name in names] if lora.is_dir() else [lora]
+    for file in files:
+        if file.suffix == ".safetensors" and file.is_file():
+            return file
+    raise InputError(f"{lora}: no LoRA here; expected a .safetensors file or a folder with {' or '.join(names)}")
+
+
+def _peft_state(file: Path) -> dict[str, torch.Tensor | float]:
+    """A PEFT adapter's tensors under the names that diffusers uses, with the scale alpha / rank of its config."""
+    alpha = float(read_json(file.with_name("adapter_config.json")).get("lora_alpha", 1))
+    state = {}
+    for name, tensor in load_file(file).items():
+        name = "transformer." + name.removeprefix("base_model.model.").removeprefix("transformer.")
+        state[name] = tensor
+        if name.endswith(".lora_A.weight"):
+            state[name.replace(".lora_A.weight", ".alpha")] = alpha
+    return state
+
+
+def _check_lora_fits(pipe: FluxFillPipeline, state: dict[str, torch.Tensor], file: Path) -> None:
+    modules = dict(pipe.transformer.named_modules())
+    pairs = [(name, tensor) for name, tensor in state.items() if name.endswith(("lora_A.weight", "lora_B.weight"))]
+    for name, tensor in pairs:
+        module = modules.get(name.removeprefix("transformer.").rsplit(".", 2)[0])
+        if not name.startswith("transformer.") or not hasattr(module, "in_features"):
+            raise InputError(f"{file}: tensor {name} belongs to no layer of this FLUX Fill transformer")
+        is_input = name.endswith("lora_A.weight")
+        has = tensor.shape[1] if is_input else tensor.shape[0]
+        needs = module.in_features if is_input else module.out_features
+        if has != needs:
+            raise InputError(
+                f"{file}: the LoRA is for a transformer of width {has}, this one has width {needs} "
+                f"(tensor {name}); train or choose a LoRA for {pipe.name_or_path}"
+            )
+    if not pairs:
+        raise InputError(f"{file}: holds no LoRA tensors (names ending in lora_A.weight, lora_B.weight)")
+
+
+def check_folder(folder: Path) -> None:
+    """Raise InputError unless the folder has all parts of a FLUX Fill pipeline; reads no weights."""
+    if not folder.is_dir():
+        raise InputError(f"{folder}: no such folder; config key 'flux_fill' must name a FLUX.1-Fill folder")
+    index = read_json(folder / "model_index.json")
+    if index.get("_class_name") != "FluxFillPipeline":
+        raise InputError(f"{folder}: model_index.json is of {index.get('_class_name')!r}, expected 'FluxFillPipeline'")
+    for part in ("vae", "transformer", "text_encoder", "text_encoder_2"):
+        if not (folder / part / "config.json").is_file() or not list((folder / part).glob("*.safetensors")):
+            raise InputError(f"{folder}: {part} lacks its config.json or its safetensors; fetch the checkpoint again")
+    for part in ("tokenizer", "tokenizer_2"):  # without its file a tokenizer loads empty and says nothing
+        if not any((folder / part / name).is_file() for name in ("tokenizer.json", "vocab.json", "spiece.model")):
+            raise InputError(f"{folder}: {part} lacks its vocabulary; fetch the checkpoint again")

@@ -1,0 +1,251 @@
+"""What the report shows, collected from a run's folder: the layout of the files is known here and nowhere else.
+
+Files that every run of these videos and arms leaves are required; what only some runs have (rollouts, a critic's
+pictures, plots) is shown where it is there. Unknown keys are ignored.
+"""
+
+import csv
+import re
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+from urllib.parse import quote
+
+from relane.errors import InputError
+from relane.files import read_json
+from relane.report import tables
+
+# Arms without an edit of their own, and what they are for.
+UNEDITED = {
+    "original": "the clip itself, through the same codec: what every effect is a difference to",
+    "floor": "the clip once more, driven with other noise: how far the driver moves by itself",
+}
+
+
+@dataclass(frozen=True)
+class Media:
+    """A file that goes into the report, and its name below `media/`."""
+
+    source: Path
+    name: str
+
+    @property
+    def href(self) -> str:
+        """The reference from index.html."""
+        return quote(f"media/{self.name}")
+
+
+@dataclass
+class Attempt:
+    """One try at the first frame: its picture (three panels where a critic looked), caption and verdict."""
+
+    number: int
+    caption: str
+    picture: Media | None
+    chosen: bool
+    verdict: dict[str, Any] | None
+
+
+@dataclass
+class Arm:
+    """One arm of one video."""
+
+    name: str
+    instruction: str = ""
+    edited: Media | None = None
+    overlay: Media | None = None
+    overlay_missing: str = ""
+    attempts: list[Attempt] = field(default_factory=list)
+    refinement: str = ""
+    metrics: list[tables.Table] = field(default_factory=list)
+    label: str = ""
+    facts: list[tuple[str, str]] = field(default_factory=list)
+    drive: list[tuple[str, str]] = field(default_factory=list)
+    effect: list[tuple[str, str]] = field(default_factory=list)
+    reasoning: list[str] = field(default_factory=list)
+
+
+@dataclass
+class Video:
+    """One video (a camera of a clip) with all its arms."""
+
+    name: str
+    clip_id: str
+    camera: str
+    facts: list[tuple[str, str]]
+    source: Media
+    arms: list[Arm]
+    plots: list[Media]
+
+
+@dataclass
+class Report:
+    """The whole page."""
+
+    run: str
+    arms: list[str]
+    videos: list[Video]
+    skipped: list[dict[str, str]]
+    no_driving_reason: str
+    effects: tables.Effects | None
+    plots: list[Media]
+    provenance: dict[str, Any]
+
+    def media(self) -> list[Media]:
+        """Every file that the page refers to, once."""
+        found = {item.name: item for item in self.plots}
+        for video in self.videos:
+            pictures = [attempt.picture for arm in video.arms for attempt in arm.attempts]
+            moving = [item for arm in video.arms for item in (arm.edited, arm.overlay)]
+            found |= {item.name: item for item in (video.source, *video.plots, *moving, *pictures) if item}
+        return list(found.values())
+
+
+def gather(
+    folder: Path, run: str, videos: Sequence[str], arms: Sequence[str], clips: Sequence[str], no_driving_reason: str
+) -> Report:
+    """Everything that the page shows of a run's folder. `clips` are the driven ones and may be empty.
+
+    Raises InputError that names the first required file that is missing or not what its stage writes.
+    """
+    provenance = _record(folder / "provenance.json")
+    metadata = _rows(folder / "sam2" / "metadata.csv", "video", "status")
+    rollouts = Rollouts(folder, clips, no_driving_reason)
+    shown = [_video(folder, name, arms, rollouts) for name in videos]
+    of_clips = {plot.name for video in shown for plot in video.plots}
+    return Report(
+        run=run,
+        arms=list(arms),
+        videos=shown,
+        skipped=[row for row in metadata if row["status"] != "ok"],
+        no_driving_reason=no_driving_reason,
+        effects=rollouts.effects,
+        plots=[plot for plot in rollouts.plots if plot.name not in of_clips],
+        provenance=provenance,
+    )
+
+
+class Rollouts:
+    """What the driving stage left: nothing where no clip was driven."""
+
+    def __init__(self, folder: Path, clips: Sequence[str], no_driving_reason: str) -> None:
+        self.folder, self.clips, self.reason = folder, clips, no_driving_reason
+        self.effects: tables.Effects | None = None
+        self.plots: list[Media] = []
+        self.rows: list[dict[str, str]] = []
+        if clips:
+            self.effects = tables.effects(_record(folder / "effects.json"), folder / "effects.json")
+            found = sorted((folder / "effects_plots").glob("*.png"))
+            self.plots = [Media(path, f"plots/{path.name}") for path in found]
+            if (folder / "effects.csv").is_file():
+                self.rows = _rows(folder / "effects.csv", "clip_id", "arm")
+
+    def plots_of(self, clip_id: str) -> list[Media]:
+        """The clip's own plots: `paths_<clip>.png`, or one for each t0."""
+        own = re.compile(rf"paths_{re.escape(clip_id)}(_\d+)?\.png")
+        return [plot for plot in self.plots if own.fullmatch(plot.source.name)]
+
+    def add(self, video: Video, arm: Arm) -> None:
+        """Put an arm's overlay, figures and words into it, or why there are none."""
+        if video.clip_id not in self.clips:
+            arm.overlay_missing = self.reason or "not driven: no ego motion comes with this clip"
+            return
+        base = self.folder / "alpamayo" / arm.name / video.clip_id
+        inference = _record(base / f"{video.clip_id}_inference.json")
+        arm.drive, arm.reasoning = tables.drive_facts(inference), tables.reasoning(inference)
+        own = [row for row in self.rows if (row["clip_id"], row["arm"]) == (video.clip_id, arm.name)]
+        arm.effect = tables.clip_effects(own)
+        # One rollout serves all cameras of a clip; its overlay is drawn on one of them.
+        if inference.get("camera_name", video.camera) == video.camera:
+            overlay = base / f"{video.clip_id}_overlay.mp4"
+            arm.overlay = _file(overlay, f"{video.name}/{arm.name}/overlay.mp4")
+        else:
+            arm.overlay_missing = f"drawn on {inference['camera_name']}"
+
+
+def _rows(path: Path, *columns: str) -> list[dict[str, str]]:
+    try:
+        with open(path, newline="", encoding="utf-8") as file:
+            reader = csv.DictReader(file)
+            rows = list(reader)
+    except FileNotFoundError:
+        raise InputError(f"{path}: no such file; the report of this run needs it, so make it first") from None
+    missing = [column for column in columns if column not in (reader.fieldnames or [])]
+    if missing:
+        raise InputError(f"{path}: no column {missing[0]!r}; make it again")
+    return rows
+
+
+def _file(path: Path, name: str) -> Media:
+    if not path.is_file():
+        raise InputError(f"{path}: no such file; the report of this run needs it, so make it first")
+    return Media(path, name)
+
+
+def _record(path: Path) -> dict[str, Any]:
+    value = read_json(path)
+    if not isinstance(value, dict):
+        raise InputError(f"{path}: expected a JSON object; make it again")
+    return value
+
+
+def _video(folder: Path, name: str, arms: Sequence[str], rollouts: Rollouts) -> Video:
+    record = _record(folder / "clips" / f"{name}.json")
+    if "clip_id" not in record or "camera" not in record:
+        raise InputError(f"{folder / 'clips' / name}.json: no clip_id or camera; make it again with prepare_clip.py")
+    video = Video(
+        name=name,
+        clip_id=str(record["clip_id"]),
+        camera=str(record["camera"]),
+        facts=tables.clip_facts(record),
+        source=_file(folder / "clips" / f"{name}.mp4", f"{name}/source.mp4"),
+        arms=[],
+        plots=rollouts.plots_of(str(record["clip_id"])),
+    )
+    for arm_name in arms:
+        arm = Arm(arm_name, UNEDITED[arm_name]) if arm_name in UNEDITED else _edit(folder, video, arm_name)
+        rollouts.add(video, arm)
+        # Without a rollout the arms that edit nothing have nothing to show.
+        if arm_name not in UNEDITED or arm.overlay:
+            video.arms.append(arm)
+    return video
+
+
+def _edit(folder: Path, video: Video, name: str) -> Arm:
+    base = folder / "vp" / name / video.name
+    first_frame = _record(base / f"{video.name}_first_frame.json")
+    edit = _record(base / f"{video.name}_vp_edit_sample0.json")
+    quality = _record(base / f"eval_{video.name}.json")
+    attempts = _attempts(base / f"{video.name}_caption_refine", first_frame, f"{video.name}/{name}")
+    return Arm(
+        name=name,
+        instruction=str(first_frame.get("instruction", "")),
+        edited=_file(base / f"{video.name}_vp_edit_sample0.mp4", f"{video.name}/{name}/edited.mp4"),
+        attempts=attempts,
+        refinement=tables.refinement(first_frame),
+        metrics=tables.quality(quality, base / f"eval_{video.name}.json"),
+        label=str(quality.get("label", "")),
+        facts=tables.edit_facts(first_frame, edit),
+    )
+
+
+def _attempts(folder: Path, first_frame: dict[str, Any], media: str) -> list[Attempt]:
+    evaluation = folder / "qwen_eval.json"
+    # The sidecar lists the tries too; the folder's own record is the one written together with its pictures.
+    record = _record(evaluation) if evaluation.is_file() else first_frame
+    attempts = []
+    for entry in record.get("tries", []):
+        number = int(entry.get("try", len(attempts) + 1))
+        pictures = [folder / f"try_{number:02d}_{kind}.png" for kind in ("panels", "output")]
+        found = next((path for path in pictures if path.is_file()), None)
+        attempts.append(
+            Attempt(
+                number=number,
+                caption=str(entry.get("caption", "")),
+                picture=Media(found, f"{media}/{found.name}") if found else None,
+                chosen=number == record.get("chosen_try"),
+                verdict=tables.verdict(entry.get("verdict")),
+            )
+        )
+    return attempts

@@ -1,0 +1,72 @@
+"""Render the page, and put it with its media into one folder that can be moved as a whole."""
+
+import json
+import os
+import shutil
+from pathlib import Path
+from typing import Any
+
+import jinja2
+from markupsafe import Markup
+
+from relane.files import atomic_folder
+from relane.report.gather import Media, Report
+from relane.report.tables import Cell, Table, megabytes
+
+PARTS = Path(__file__).parent / "page"
+
+
+def render(report: Report) -> str:
+    """The page's HTML. All texts of the run are escaped; styles and script are inline, so nothing is fetched."""
+    environment = jinja2.Environment(
+        loader=jinja2.FileSystemLoader(PARTS), autoescape=True, undefined=jinja2.StrictUndefined
+    )
+    inline = {name: Markup((PARTS / file).read_text(encoding="utf-8")) for name, file in _INLINE.items()}
+    template = environment.get_template("template.html.j2")
+    return template.render(report=report, provenance=provenance_view(report.provenance), **inline)
+
+
+_INLINE = {"style": "style.css", "script": "sync.js"}
+
+
+def write(report: Report, folder: Path) -> None:
+    """Write `folder`/index.html and `folder`/media, whole or not at all; an older report there is replaced."""
+    html = render(report)
+    with atomic_folder(folder) as partial:
+        (partial / "media").mkdir()
+        for item in report.media():
+            _place(item, partial / "media")
+        (partial / "index.html").write_text(html, encoding="utf-8")
+
+
+def _place(item: Media, folder: Path) -> None:
+    target = folder / item.name
+    target.parent.mkdir(parents=True, exist_ok=True)
+    source = item.source.resolve()
+    try:
+        # Results are replaced by renaming, never written in place, so a second name for the bytes is safe and free.
+        os.link(source, target)
+    except OSError:  # another file system, or one without hard links
+        shutil.copyfile(source, target)
+
+
+def provenance_view(record: dict[str, Any]) -> dict[str, Any]:
+    """The provenance record as facts, tables and the configuration's text."""
+    code, hardware = record.get("code", {}), record.get("hardware", {})
+    clean = {True: "clean", False: "changed since that commit"}.get(code.get("clean"), "state unknown")
+    gpus = ", ".join(f"{gpu['name']} ({megabytes(gpu['memory_bytes'])})" for gpu in hardware.get("gpus", []))
+    facts = [
+        ("commit", f"{code.get('commit', 'unknown')} ({clean})"),
+        ("Python", str(record.get("python", "–"))),
+        ("CPU", f"{hardware.get('cpu', '–')}, {hardware.get('cores', '–')} cores"),
+        ("memory", megabytes(hardware.get("memory_bytes"))),
+        ("GPU", gpus or "none"),
+    ]
+    checkpoints = Table("Checkpoints", ["folder", "digest", "revision"])
+    for name, item in record.get("checkpoints", {}).items():
+        cells = [str(item.get(key) or "–") for key in ("folder", "digest", "revision")]
+        checkpoints.rows.append((name, [Cell(text) for text in cells]))
+    packages = Table("Packages", ["version"])
+    packages.rows = [(name, [Cell(str(version))]) for name, version in record.get("packages", {}).items()]
+    config = json.dumps(record.get("config", {}), indent=2, ensure_ascii=False)
+    return {"facts": facts, "tables": [checkpoints, packages], "config": config}

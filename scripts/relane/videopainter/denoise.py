@@ -1,0 +1,182 @@
+"""One window from noise to latents: branch, transformer, guidance, scheduler step, the background's own latents."""
+
+import math
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from typing import Any, Protocol
+
+import torch
+from diffusers import CogVideoXDDIMScheduler, CogVideoXDPMScheduler
+
+from relane.videopainter.networks import joint_mask, token_mask
+from relane.videopainter.options import Options
+from relane.videopainter.watch import Stopwatch
+from relane.videopainter.windows import Plan
+
+# Called with a name such as "w0_s1_model_out" and a tensor, for comparison with reference outputs.
+Trace = Callable[[str, torch.Tensor], None]
+
+
+class Draws(Protocol):
+    """Gives the generator for a draw in the window that starts at frame `start`, by purpose."""
+
+    def __call__(self, start: int, purpose: str) -> torch.Generator: ...
+
+
+@dataclass
+class Window:
+    """One window, ready to be denoised. Latents are (1, L, 16, h, w), `mask` (1, L, 1, h, w), 1 = inpaint."""
+
+    name: str
+    image_latents: torch.Tensor
+    video_latents: torch.Tensor | None
+    noise: torch.Tensor
+    mask: torch.Tensor
+    masked_latents: torch.Tensor
+    video: torch.Tensor  # (1, 3, F, H, W) float32 in [-1, 1]
+    pixel_mask: torch.Tensor  # (1, 1, F, H, W) float32
+
+
+@dataclass
+class Memory:
+    """What a window leaves to the next: every block's output at its last step, and its joint token mask."""
+
+    states: list[torch.Tensor]
+    mask: torch.Tensor
+
+
+@dataclass
+class Run:
+    """One clip on its way. `start` is what the next window starts from: an image (1, 3, H, W) float32 in [-1, 1], or
+    latents (1, 1, 16, h, w)."""
+
+    options: Options
+    plan: Plan
+    text: torch.Tensor  # (rows, N_t, width); rows is 2 under guidance: negative prompt, prompt
+    draws: Draws
+    rotary: tuple[torch.Tensor, torch.Tensor] | None
+    trace: Trace
+    watch: Stopwatch
+    start: torch.Tensor
+    guidance_per_step: list[float] = field(default_factory=list)
+
+
+@dataclass(frozen=True)
+class Denoiser:
+    """The two transformers and the scheduler's configuration."""
+
+    transformer: Any
+    branch: Any
+    scheduler_config: dict
+
+    def __call__(
+        self, run: Run, index: int, window: Window, memory: Memory | None, keep: bool, on_step: Callable[[], None]
+    ) -> tuple[torch.Tensor, Memory | None]:
+        """All steps of one window: latents (1, L, 16, h, w), and if `keep` the last step's memory for the next one."""
+        options, rows = run.options, len(run.text)
+        scheduler, timesteps = self._schedule(options, window.noise.device)
+        latents = window.noise * scheduler.init_noise_sigma
+        if options.strength < 1:
+            latents = scheduler.add_noise(window.video_latents, window.noise, timesteps[:1])
+        run.trace(f"{window.name}_latents0", latents)
+        tokens = token_mask(window.mask, self.transformer.config.patch_size).expand(rows, -1)
+        own_mask = joint_mask(tokens, run.text.shape[1])
+        sampler = run.draws(run.plan.starts[index], "sampler")
+        if self.transformer.is_cache_enabled:
+            self.transformer._reset_stateful_cache()
+
+        old, states = None, None
+        for step, timestep in enumerate(timesteps):
+            name, last = f"{window.name}_s{step}", step == len(timesteps) - 1
+            recalled = _recall(options, memory, own_mask, step)
+            prediction, states = self._predict(run, name, window, latents, timestep, tokens, recalled, keep and last)
+            prediction = guide(run, prediction, timestep)
+            if isinstance(scheduler, CogVideoXDPMScheduler):
+                before = timesteps[step - 1] if step else None
+                stepped, old = scheduler.step(prediction, old, timestep, before, latents, eta=0.0, generator=sampler)
+            else:
+                stepped = scheduler.step(prediction, timestep, latents, eta=0.0, generator=sampler).prev_sample
+            latents = stepped.to(latents.dtype)
+            if options.replace_gt:
+                known = window.video_latents
+                if not last:
+                    known = scheduler.add_noise(known, window.noise, timesteps[step + 1 : step + 2])
+                latents = (1 - window.mask) * known + window.mask * latents
+            run.trace(f"{name}_latents_after", latents)
+            on_step()
+        return latents, Memory(states, own_mask) if keep else None
+
+    def _predict(
+        self,
+        run: Run,
+        name: str,
+        window: Window,
+        latents: torch.Tensor,
+        timestep: torch.Tensor,
+        tokens: torch.Tensor,
+        memory: Memory,
+        keep: bool,
+    ) -> tuple[torch.Tensor, list[torch.Tensor] | None]:
+        """Branch and transformer at one step: prediction (rows, L, 16, h, w) and, if `keep`, every block's output."""
+        options, rows = run.options, len(run.text)
+        noisy = torch.cat([latents] * rows)
+        condition = torch.cat([torch.cat([window.masked_latents, window.mask], dim=2)] * rows)
+        timesteps = timestep.expand(rows)
+        samples = self.branch(noisy, run.text, condition, timesteps, run.rotary, options.conditioning_scale)
+        with self.transformer.cache_context("cond_uncond"):
+            prediction, states = self.transformer(
+                torch.cat([noisy, torch.cat([window.image_latents] * rows)], dim=2),
+                run.text,
+                timesteps,
+                run.rotary,
+                branch_samples=samples,
+                token_mask=tokens,
+                mask_add=options.mask_add,
+                add_first=options.add_first,
+                previous_states=[state.to(noisy.device) for state in memory.states] or None,
+                memory_mask=memory.mask,
+                previous_weight=options.prev_clip_weight,
+                keep_states=keep,
+            )
+        run.trace(f"{name}_timestep", timesteps)
+        for number, sample in enumerate(samples):
+            run.trace(f"{name}_branch{number}", sample)
+        run.trace(f"{name}_model_out", prediction)
+        return prediction, states
+
+    def _schedule(
+        self, options: Options, device: torch.device
+    ) -> tuple[CogVideoXDPMScheduler | CogVideoXDDIMScheduler, torch.Tensor]:
+        """A fresh scheduler and its timesteps; with strength below 1 the first ones are left out."""
+        kind = CogVideoXDPMScheduler if options.sampler == "dpm" else CogVideoXDDIMScheduler
+        scheduler = kind.from_config(self.scheduler_config, timestep_spacing="trailing")
+        scheduler.set_timesteps(options.num_inference_steps, device=device)
+        return scheduler, scheduler.timesteps[options.num_inference_steps - options.steps :]
+
+
+def _recall(options: Options, memory: Memory | None, own_mask: torch.Tensor, step: int) -> Memory:
+    """What a step remembers: the window before, or nothing but the window's own masked tokens."""
+    if memory is None or options.prev_clip_weight <= 0:
+        return Memory([], own_mask)
+    overwritten = options.previous_mask == "overwritten" and step > 0
+    return Memory(memory.states, own_mask if overwritten else memory.mask)
+
+
+def guide(run: Run, prediction: torch.Tensor, timestep: torch.Tensor) -> torch.Tensor:
+    """Classifier-free guidance in float32: (rows, L, 16, h, w) to (1, L, 16, h, w).
+
+    uncond + scale * (cond - uncond), Ho and Salimans 2022. "original_dynamic" is the original's formula with its
+    timestep for a step index (specs/videopainter.md, section 2.7).
+    """
+    options = run.options
+    scale = options.guidance_scale
+    if options.guidance == "original_dynamic":
+        steps = options.num_inference_steps
+        phase = math.pi * ((steps - timestep.item()) / steps) ** 5.0
+        scale = 1 + scale * ((1 - math.cos(phase)) / 2)
+    run.guidance_per_step.append(scale)
+    prediction = prediction.float()
+    if not options.guided:
+        return prediction
+    unconditional, conditional = prediction.chunk(2)
+    return unconditional + scale * (conditional - unconditional)

@@ -1,0 +1,265 @@
+"""VideoPainter for any length: encode, denoise and decode one window at a time and join them.
+
+Only the frames of one window, its latents and what is carried to the next window are held, so that peak memory
+does not grow with the clip. `Options` says which of the original's ways are followed.
+"""
+
+import contextlib
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from diffusers import AutoencoderKLCogVideoX, FirstBlockCacheConfig
+from diffusers.models.embeddings import get_3d_rotary_pos_embed
+from diffusers.pipelines.cogvideo.pipeline_cogvideox_image2video import get_resize_crop_region_for_grid
+from diffusers.utils.torch_utils import randn_tensor
+from tqdm import tqdm
+
+from relane.errors import InputError
+from relane.videopainter import latents as codec
+from relane.videopainter.denoise import Denoiser, Draws, Memory, Run, Trace, Window
+from relane.videopainter.networks import CogvideoXBranchModel, VideoPainterTransformer
+from relane.videopainter.options import Options
+from relane.videopainter.watch import Stopwatch
+from relane.videopainter.windows import FRAMES_PER_LATENT, Plan, latent_frames, ramp
+
+# Frames (F, H, W, 3) uint8 and masks (F, H, W) bool, True = inpaint, of the frames from `start` to `stop`.
+Reader = Callable[[int, int], tuple[np.ndarray, np.ndarray]]
+
+
+@dataclass
+class VideoPainter:
+    """The models of one checkpoint on one device; `edit` runs a clip through them.
+
+    `offload`: "none" keeps all on the device; "model" moves each there while it works; "sequential" does so block
+    by block for the two transformers (least memory, slowest). On the CPU all three are the same.
+    """
+
+    transformer: VideoPainterTransformer
+    branch: CogvideoXBranchModel
+    vae: AutoencoderKLCogVideoX
+    scheduler_config: dict
+    device: torch.device
+    offload: str = "none"
+
+    def __post_init__(self) -> None:
+        self.transformer.eval()
+        self.branch.eval()
+        self.vae.eval()
+        self._grouped = self.offload == "sequential" and self.device.type != "cpu"
+        if self._grouped:
+            from diffusers.hooks import apply_group_offloading
+
+            for model in (self.transformer, self.branch):
+                apply_group_offloading(model, self.device, offload_type="block_level", num_blocks_per_group=1)
+        elif self.offload == "none" or self.device.type == "cpu":
+            for model in (self.transformer, self.branch, self.vae):
+                model.to(self.device)
+
+    @property
+    def size(self) -> tuple[int, int]:
+        """Height and width in pixels that the checkpoint paints."""
+        config = self.transformer.config
+        return config.sample_height * codec.SPATIAL, config.sample_width * codec.SPATIAL
+
+    @property
+    def window(self) -> int:
+        """Frames in one window of this checkpoint."""
+        return self.transformer.config.sample_frames
+
+    def plan(self, frames: int, options: Options) -> Plan:
+        """The windows for a clip of `frames` frames; raises InputError when it is shorter than one."""
+        return options.plan(frames, options.num_frames or self.window)
+
+    @torch.no_grad()
+    def edit(
+        self,
+        read: Reader,
+        frames: int,
+        image: np.ndarray,
+        prompt: torch.Tensor,
+        negative: torch.Tensor | None,
+        options: Options,
+        draws: Draws,
+        trace: Trace = lambda name, tensor: None,
+        watch: Stopwatch | None = None,
+    ) -> Iterator[np.ndarray]:
+        """Paint a clip; yields pieces (n, H, W, 3) float32 in [0, 1], in order, `plan.frames` frames in all.
+
+        `read(start, stop)` gives the source, in order of start; `image` (any, any, 3) uint8 is the edited first
+        frame; `prompt` and `negative` (1, N_t, width) are text embeddings, `negative` needed when
+        guidance_scale > 1. Raises InputError for clips shorter than one window.
+        """
+        plan = self.plan(frames, options)
+        run = Run(
+            options,
+            plan,
+            self._text(prompt, negative, options),
+            draws,
+            self._rotary(options, plan.length),
+            trace,
+            watch or Stopwatch(self.device),
+            start=codec.video_tensor(image[None], *self.size)[:, :, 0],
+        )
+        self._set_cache(options)
+        join = self._fade_windows if options.join == "pixel_ramp" else self._average_latents
+        yield from join(run, read)
+        trace("guidance_scale_per_step", torch.tensor(run.guidance_per_step, dtype=torch.float64))
+
+    # Joining
+
+    def _fade_windows(self, run: Run, read: Reader) -> Iterator[np.ndarray]:
+        """Decode each window apart; where windows overlap the new one fades in. Yields what is final."""
+        pending = np.zeros((0, *self.size, 3), np.float32)
+        for index, latents, window in self._paint(run, read):
+            with run.watch("decode"), self._working(self.vae):
+                painted = np.concatenate(list(codec.decode(self.vae, latents)))
+            overlap = len(pending)
+            fade_in = ramp(overlap)[:, None, None, None]
+            painted[:overlap] = (1 - fade_in) * pending + fade_in * painted[:overlap]
+            step = run.plan.step(index)
+            if not step:
+                yield painted
+                return
+            if run.options.handover == "frame":
+                run.start = _composite(painted[step], window, step)
+            # A copy, so that the window itself can be freed.
+            pending = painted[step:].copy()
+            yield painted[:step]
+
+    def _average_latents(self, run: Run, read: Reader) -> Iterator[np.ndarray]:
+        """Average the windows' latents where they overlap and decode the whole, piece by piece."""
+        total = count = None
+        for index, latents, _ in self._paint(run, read):
+            if total is None:
+                total = latents.new_zeros(1, run.plan.latents, *latents.shape[2:])
+                count = torch.zeros_like(total)
+            start = run.plan.latent_starts[index]
+            total[:, start : start + latents.shape[1]] += latents
+            count[:, start : start + latents.shape[1]] += 1
+        final = total / count
+        run.trace("final_latents", final)
+        pieces = codec.decode(self.vae, final)
+        while True:
+            with run.watch("decode"), self._working(self.vae):
+                piece = next(pieces, None)
+            if piece is None:
+                return
+            yield piece
+
+    def _paint(self, run: Run, read: Reader) -> Iterator[tuple[int, torch.Tensor, Window]]:
+        """Yield each window's number, final latents and inputs, in order."""
+        plan, options = run.plan, run.options
+        denoise = Denoiser(self.transformer, self.branch, self.scheduler_config)
+        memory: Memory | None = None
+        with tqdm(total=options.steps * len(plan.starts), desc="denoise", disable=None, leave=False) as progress:
+            for index, start in enumerate(plan.starts):
+                with run.watch("read"):
+                    frames, masks = read(start, start + plan.length)
+                with run.watch("encode"), self._working(self.vae):
+                    window = self._encode(run, index, frames, masks)
+                keep = options.prev_clip_weight > 0 and plan.step(index) > 0
+                with run.watch("denoise"), self._working(self.transformer), self._working(self.branch):
+                    latents, memory = denoise(run, index, window, memory, keep, progress.update)
+                if memory is not None and self.offload != "none":
+                    memory.states = [state.cpu() for state in memory.states]
+                if options.handover == "latent" and plan.step(index):
+                    position = latents.shape[1] - 1 - max(plan.length - plan.step(index), 0) // FRAMES_PER_LATENT
+                    run.start = latents[:, position : position + 1]
+                yield index, latents, window
+
+    # One window
+
+    def _encode(self, run: Run, index: int, frames: np.ndarray, masks: np.ndarray) -> Window:
+        """Pixels to latents. The order of the draws is the original's."""
+        options, name, start = run.options, f"w{index}", run.plan.starts[index]
+        height, width = self.size
+        if options.background == "black_holes":
+            frames = np.where(masks[..., None] & ~_kept_first(index, masks, options), np.uint8(0), frames)
+        video = codec.video_tensor(frames, height, width)
+        mask = codec.mask_tensor(masks, height, width)
+        from_image = run.start.ndim == 4
+        if from_image and options.first_frame_gt:
+            video[:, :, 0], mask[:, :, 0] = run.start, 0
+
+        latent_count = latent_frames(run.plan.length)
+        first = run.start
+        if from_image:
+            # Encoded as one image, in the strides of a (batch, channel, frame, ...) slice: bf16 kernels depend on them.
+            first = codec.encode(self.vae, run.start.unsqueeze(2)[0].unsqueeze(0), run.draws(start, "image"))
+        image_latents = torch.cat([first, first.new_zeros(1, latent_count - 1, *first.shape[2:])], dim=1)
+
+        video_latents = None
+        # The original always draws here; keyed draws need not.
+        if options.replace_gt or options.strength < 1 or options.join == "latent_average":
+            video_latents = codec.encode(self.vae, video, run.draws(start, "video"))
+        noise = randn_tensor(
+            image_latents.shape, run.draws(start, "noise"), device=image_latents.device, dtype=image_latents.dtype
+        )
+        masked = torch.where(mask < 0.5, video, options.hole_value)
+        masked_latents = codec.encode(self.vae, masked, run.draws(start, "masked"))
+        to_latents = codec.covering_mask if options.mask_latents == "any" else codec.nearest_mask
+        latent_mask = to_latents(mask).to(image_latents)
+        for key, tensor in (("image_latents", image_latents), ("noise", noise), ("mask", latent_mask)):
+            run.trace(f"{name}_{key}", tensor)
+        run.trace(f"{name}_masked_video_latents", masked_latents)
+        if video_latents is not None:
+            run.trace(f"{name}_video_latents", video_latents)
+        return Window(name, image_latents, video_latents, noise, latent_mask, masked_latents, video, mask)
+
+    # Set-up
+
+    def _text(self, prompt: torch.Tensor, negative: torch.Tensor | None, options: Options) -> torch.Tensor:
+        if not options.guided:
+            return prompt.to(self.device, self.transformer.dtype)
+        if negative is None:
+            raise InputError("guidance_scale above 1 needs the negative prompt's embeddings (of the empty text)")
+        return torch.cat([negative, prompt]).to(self.device, self.transformer.dtype)
+
+    def _rotary(self, options: Options, length: int) -> tuple[torch.Tensor, torch.Tensor] | None:
+        """Rotary tables (N_v, head width) float32 for one window."""
+        config = self.transformer.config
+        if not config.use_rotary_positional_embeddings:
+            return None
+        patch = config.patch_size
+        grid = (config.sample_height // patch, config.sample_width // patch)
+        base = grid if options.rotary_base == "checkpoint" else (30, 45)
+        crops = get_resize_crop_region_for_grid(grid, base[1], base[0])
+        count = latent_frames(length)
+        return get_3d_rotary_pos_embed(config.attention_head_dim, crops, grid, count, device=self.device)
+
+    def _set_cache(self, options: Options) -> None:
+        if self.transformer.is_cache_enabled:
+            self.transformer.disable_cache()
+        if options.first_block_cache > 0:
+            self.transformer.enable_cache(FirstBlockCacheConfig(threshold=options.first_block_cache))
+        self.vae.use_tiling = options.vae_tiling
+
+    @contextlib.contextmanager
+    def _working(self, model: torch.nn.Module) -> Iterator[None]:
+        """The model on the device for the length of a `with`, when models are offloaded."""
+        moves = self.offload != "none" and self.device.type != "cpu" and not (self._grouped and model is not self.vae)
+        if moves:
+            model.to(self.device)
+        try:
+            yield
+        finally:
+            if moves:
+                model.to("cpu")
+
+
+def _kept_first(index: int, masks: np.ndarray, options: Options) -> np.ndarray:
+    """(F, 1, 1, 1) bool: True for the first frame of the clip when it is given whole."""
+    kept = np.zeros((len(masks), 1, 1, 1), bool)
+    kept[0] = index == 0 and options.first_frame_gt
+    return kept
+
+
+def _composite(painted: np.ndarray, window: Window, frame: int) -> torch.Tensor:
+    """The next window's first frame (1, 3, H, W): what was painted inside the mask, the source outside it.
+
+    Taking the source where it is known keeps the VAE's loss from adding up over windows.
+    """
+    image = torch.from_numpy(painted).permute(2, 0, 1)[None] * 2 - 1
+    return torch.where(window.pixel_mask[:, :, frame] > 0.5, image, window.video[:, :, frame])

@@ -1,0 +1,72 @@
+"""Prompt embeddings: T5 is loaded, reads the prompts that are not cached yet, and is dropped again."""
+
+import gc
+import hashlib
+import logging
+from pathlib import Path
+
+import torch
+from safetensors.torch import load_file, save_file
+
+from relane.digest import weights_digest
+from relane.errors import InputError
+from relane.files import atomic_file
+
+
+def prompt_embeddings(
+    cogvideox: str | Path,
+    texts: list[str],
+    max_length: int,
+    device: torch.device,
+    dtype: torch.dtype,
+    cache: str | Path | None = None,
+) -> list[torch.Tensor]:
+    """T5 embeddings of each text, (1, max_length, width) in `dtype` on the CPU.
+
+    `cache`: a folder of one safetensors file a text and checkpoint; None or empty: none. T5 is not loaded when every
+    text is cached, and never stays in memory.
+    """
+    paths = [cache_file(cache, cogvideox, text, max_length, dtype) if cache else None for text in texts]
+    found = [load_file(path)["embedding"] if path and path.is_file() else None for path in paths]
+    absent = [text for text, embedding in zip(texts, found, strict=True) if embedding is None]
+    made = dict(zip(absent, _encode(Path(cogvideox), absent, max_length, device, dtype), strict=True)) if absent else {}
+    for text, path in zip(texts, paths, strict=True):
+        if path and text in made:
+            with atomic_file(path) as partial:
+                save_file({"embedding": made[text]}, partial, {"text": text})
+    return [made[text] if embedding is None else embedding for text, embedding in zip(texts, found, strict=True)]
+
+
+def cache_file(cache: str | Path, cogvideox: str | Path, text: str, max_length: int, dtype: torch.dtype) -> Path:
+    """The file of one text's embedding: keyed by the text and by the content of text encoder and tokenizer."""
+    folder = Path(cogvideox)
+    checkpoint = (weights_digest(folder / "text_encoder"), weights_digest(folder / "tokenizer"))
+    key = "\x1f".join((text, *checkpoint, str(max_length), str(dtype)))
+    return Path(cache) / f"{hashlib.sha256(key.encode()).hexdigest()}.safetensors"
+
+
+def _encode(
+    folder: Path, texts: list[str], max_length: int, device: torch.device, dtype: torch.dtype
+) -> list[torch.Tensor]:
+    from transformers import AutoTokenizer, T5EncoderModel
+
+    for part in ("tokenizer", "text_encoder"):
+        if not (folder / part).is_dir():
+            raise InputError(f"{folder}: no {part}/ folder; is it a whole CogVideoX-5b-I2V checkpoint?")
+    tokenizer = AutoTokenizer.from_pretrained(folder / "tokenizer", local_files_only=True)
+    encoder = T5EncoderModel.from_pretrained(folder / "text_encoder", dtype=dtype, local_files_only=True)
+    encoder = encoder.eval().to(device)
+    embeddings = []
+    with torch.no_grad():
+        for text in texts:
+            ids = tokenizer(text, add_special_tokens=True).input_ids
+            if len(ids) > max_length:
+                logging.getLogger(__name__).warning("prompt cut from %d to %d tokens: %s", len(ids), max_length, text)
+            # One text at a time, padded, without an attention mask: what CogVideoX was trained with.
+            tokens = tokenizer(text, padding="max_length", max_length=max_length, truncation=True, return_tensors="pt")
+            embeddings.append(encoder(tokens.input_ids.to(device))[0].to("cpu", dtype).contiguous())
+    del encoder
+    gc.collect()
+    if device.type == "cuda":
+        torch.cuda.empty_cache()
+    return embeddings

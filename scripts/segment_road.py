@@ -1,0 +1,189 @@
+"""Road masks of one clip: SAM2 prompted with points on the road, propagated through the frames.
+
+Writes into the folder --output: masks/000000.png ... (0 keep, 255 inpaint), masks.npz (arr_0, (T, H, W) uint8 0/1),
+overlay.mp4 and timing.json. Each of the four appears whole or not at all; other files in the folder are left alone.
+A clip whose road covers less than --min-coverage of the picture, in its first frame or on average, gets status
+"skipped" with the reason in timing.json, and later stages refuse it by name: a first frame without a road gives the
+painter nothing to start from, and a low average means that the road was lost.
+"""
+
+import argparse
+import resource
+import time
+from collections import defaultdict
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from itertools import islice
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from relane import __version__, cli
+from relane.errors import InputError
+from relane.files import atomic_folder, write_json
+
+if TYPE_CHECKING:
+    from relane.masks import RoadSegmenter
+
+
+def parser() -> argparse.ArgumentParser:
+    from relane.masks import POINTS
+
+    p = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    p.add_argument("--clip", type=Path, required=True, help="MP4; its name without .mp4 is the video's name")
+    p.add_argument("--output", type=Path, required=True, help="folder for masks/, masks.npz, overlay.mp4, timing.json")
+    p.add_argument(
+        "--checkpoint", type=Path, required=True, help="SAM2 folder: weights, and config.yaml if not released"
+    )
+    p.add_argument("--points", default=str([list(p) for p in POINTS]), help="JSON [[x, y], ...] on the road, 0..1")
+    p.add_argument("--negative-points", default="[]", help="JSON [[x, y], ...] off the road, 0..1")
+    p.add_argument("--max-frames", type=int, default=150, help="frames from the clip's start (default %(default)s)")
+    p.add_argument("--close-holes", type=int, default=15, help="fill gaps up to this many pixels wide (%(default)s)")
+    p.add_argument(
+        "--dilate", type=int, default=0, help="grow the mask by a square of this side in pixels (%(default)s)"
+    )
+    p.add_argument(
+        "--bonnet", type=float, default=0.0, help="bottom fraction of the picture that is no road (%(default)s)"
+    )
+    p.add_argument("--min-coverage", type=float, default=0.01, help="fraction of the picture, below it: skipped")
+    p.add_argument("--vos-optimized", default="auto", help="compile SAM2's parts: auto, true or false (%(default)s)")
+    p.add_argument("--device", default="auto", help="auto, cpu, cuda or cuda:N (%(default)s)")
+    p.add_argument("--dtype", default="bfloat16", help="float32 or bfloat16, under autocast (%(default)s)")
+    return p
+
+
+def load(args: argparse.Namespace) -> "RoadSegmenter":
+    from relane.masks import RoadSegmenter
+
+    return RoadSegmenter(args.checkpoint, args.device, args.dtype, args.vos_optimized)
+
+
+class Clock:
+    """Seconds per phase of work that is interleaved frame by frame."""
+
+    def __init__(self):
+        self.seconds: dict[str, float] = defaultdict(float)
+
+    @contextmanager
+    def phase(self, name: str) -> Iterator[None]:
+        start = time.monotonic()
+        try:
+            yield
+        finally:
+            self.seconds[name] += time.monotonic() - start
+
+    def each(self, name: str, items: Iterator) -> Iterator:
+        """The same items; the time that each takes to come counts for the phase."""
+        while True:
+            with self.phase(name):
+                item = next(items, _END)
+            if item is _END:
+                return
+            yield item
+
+
+_END = object()
+
+
+def segment(args: argparse.Namespace, models: "RoadSegmenter", clock: Clock) -> dict:
+    """Write masks and overlay in one pass over the clip; returns the facts about them for timing.json."""
+    import cv2
+
+    from relane.masks import Cleaning, coverage, mask_writer, overlay, parse_points
+    from relane.video import iter_frames, probe, write_video
+
+    if args.max_frames < 1:
+        raise InputError(f"sam2.max_frames: must be 1 or more, got {args.max_frames}")
+    points = parse_points(args.points, "sam2.points")
+    negative = parse_points(args.negative_points, "sam2.negative_points")
+    cleaning = Cleaning(args.close_holes, args.dilate, args.bonnet)
+    info = probe(args.clip)
+    count = min(info.frames, args.max_frames)
+    frames = clock.each("decode", islice(iter_frames(args.clip), count))
+    covered: list[float] = []
+
+    def pictures(folder: Path, append: Callable) -> Iterator:
+        waiting = []  # frames that the segmenter has read and whose masks are still to come: one at most
+
+        def remembered():
+            read = 0
+            for frame in frames:
+                read += 1
+                waiting.append(frame)
+                yield frame
+            if read < count:
+                raise InputError(f"{args.clip}: {read} frames could be read of {count}; the file is damaged")
+
+        masks = models.video(remembered(), points, negative, cleaning, count)
+        for index, mask in enumerate(clock.each("segment", masks)):
+            with clock.phase("write"):
+                if not cv2.imwrite(str(folder / f"{index:06d}.png"), mask.astype("uint8") * 255):
+                    raise OSError(f"{folder}: could not write mask {index}")
+                append(mask)
+            covered.append(coverage(mask))
+            yield overlay(waiting.pop(0), mask)
+
+    with (
+        atomic_folder(args.output / "masks") as folder,
+        mask_writer(args.output / "masks.npz", (count, info.height, info.width)) as append,
+    ):
+        write_video(args.output / "overlay.mp4", pictures(folder, append), info.fps)
+    facts = {"frames": count, "width": info.width, "height": info.height, "fps": info.fps}
+    facts["coverage"] = {"mean": sum(covered) / count, "min": min(covered), "first": covered[0]}
+    return facts | {"points": points, "negative_points": negative}
+
+
+def run(args: argparse.Namespace, models: "RoadSegmenter") -> None:
+    import torch
+
+    cuda = models.device.type == "cuda"
+    if cuda:
+        torch.cuda.reset_peak_memory_stats(models.device)
+    clock = Clock()
+    with clock.phase("total"):
+        facts = segment(args, models, clock)
+    reasons = [
+        f"the road covers {facts['coverage'][key]:.2%} of {where}, less than {args.min_coverage:.2%}"
+        for key, where in (("first", "the first frame"), ("mean", "the picture on average"))
+        if facts["coverage"][key] < args.min_coverage
+    ]
+    # The phases nest: SAM2 pulls the frames that it segments, and the overlay's encoder pulls the masks.
+    seconds = dict(clock.seconds)
+    seconds["overlay"] = seconds["total"] - seconds["segment"] - seconds["write"]
+    seconds["segment"] -= seconds["decode"]
+    write_json(
+        args.output / "timing.json",
+        {
+            "video": args.clip.stem,
+            "status": "skipped" if reasons else "ok",
+            "reason": "; ".join(reasons),
+            **facts,
+            "min_coverage": args.min_coverage,
+            "close_holes": args.close_holes,
+            "dilate": args.dilate,
+            "bonnet": args.bonnet,
+            "checkpoint": str(args.checkpoint),
+            "backend": models.backend,
+            "device": str(models.device),
+            "dtype": args.dtype,
+            "seconds": {"load": round(models.load_seconds, 3)} | {k: round(v, 3) for k, v in seconds.items()},
+            "gpu_peak_bytes": torch.cuda.max_memory_allocated(models.device) if cuda else 0,
+            "host_peak_bytes": resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024,
+            "versions": versions(),
+        },
+    )
+
+
+def versions() -> dict[str, str]:
+    """Versions of the code that made the masks."""
+    from importlib.metadata import version
+
+    return {"relane": __version__} | {name: version(name) for name in ("sam2", "torch", "opencv-python-headless")}
+
+
+def main(argv: list[str] | None = None) -> None:
+    args = parser().parse_args(argv)
+    run(args, load(args))
+
+
+if __name__ == "__main__":
+    cli.run(main)

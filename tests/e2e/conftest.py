@@ -1,0 +1,29 @@
+"""One run of the whole demo a session, in a copy of the checkout; the tests here read it, or plan on top of it."""
+
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from tests.dag.conftest import copy_checkout
+
+BIN = Path(sys.executable).parent
+
+
+def snakemake(checkout: Path, *words: str) -> subprocess.CompletedProcess:
+    """Snakemake with the demo's profile, as the Makefile calls it."""
+    command = [BIN / "snakemake", "--profile", "profiles/demo", *words]
+    return subprocess.run(command, cwd=checkout, capture_output=True, text=True, check=False)
+
+
+@pytest.fixture(scope="session")
+def demo(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A checkout in which `make demo` has run, by the same three commands."""
+    checkout = copy_checkout(tmp_path_factory.mktemp("demo") / "relane")
+    for script, folder in (("build_tiny_checkpoints", "tiny"), ("make_world", "world")):
+        command = [sys.executable, f"scripts/{script}.py", "--output", f"build/{folder}"]
+        subprocess.run(command, cwd=checkout, check=True, capture_output=True)
+    done = snakemake(checkout)
+    assert done.returncode == 0, (done.stdout + done.stderr)[-6000:]
+    return checkout

@@ -1,0 +1,165 @@
+"""The demo from end to end: every target of the design is there, the pictures are what they claim to be."""
+
+import csv
+import json
+import re
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from relane.video import iter_frames, probe, read_frames
+
+from .conftest import snakemake
+
+pytestmark = pytest.mark.xdist_group("demo")
+
+RUN = "demo"
+EDIT_ARMS = ["sham", "single-white-dashed", "double-yellow-solid"]
+DRIVE_ARMS = ["original", "floor", *EDIT_ARMS]
+
+
+def videos(demo: Path) -> list[str]:
+    """The demo's videos, by its clip sheet."""
+    with open(demo / "config" / "demo_clips.csv") as file:
+        return [f"{row['clip_id']}.{row['camera']}" for row in csv.DictReader(file)]
+
+
+def test_every_target_of_the_design_is_there(demo):
+    results = demo / "results" / RUN
+    expected = ["sam2/metadata.csv", "effects.csv", "effects.json", f"{RUN}_report.txt", "report/index.html"]
+    expected += ["provenance.json", "inference_summary.json"]
+    for video in videos(demo):
+        expected += [f"clips/{video}.mp4", f"clips/{video}.json", f"preprocessed_data_vp/{video}/meta.csv"]
+        expected += [
+            f"sam2/{video}/{name}" for name in ("masks", "masks.npz", "overlay.mp4", "timing.json", "region.npz")
+        ]
+        for arm in EDIT_ARMS:
+            names = [
+                "first_frame.png",
+                "caption_refine",
+                "vp_edit_sample0.mp4",
+                "vp_edit_sample0.json",
+                "generated.mp4",
+            ]
+            expected += [f"vp/{arm}/{video}/{video}_{name}" for name in names]
+            expected += [f"vp/{arm}/{video}/eval_{video}.{ending}" for ending in ("txt", "json")]
+        clip = video.split(".")[0]
+        for arm in DRIVE_ARMS:
+            names = ("inference.json", "vis_data.npz", "overlay.mp4")
+            expected += [f"alpamayo/{arm}/{clip}/{clip}_{name}" for name in names]
+    missing = [name for name in expected if not (results / name).exists()]
+    assert not missing
+
+
+def test_a_second_run_has_nothing_to_do(demo):
+    done = snakemake(demo)
+    assert done.returncode == 0
+    assert "Nothing to be done" in done.stderr + done.stdout
+
+
+def test_an_edit_has_the_clips_size_and_length_and_changes_the_region_only(demo):
+    results = demo / "results" / RUN
+    for video in videos(demo):
+        clip = results / "clips" / f"{video}.mp4"
+        edit = results / "vp" / "double-yellow-solid" / video / f"{video}_vp_edit_sample0.mp4"
+        assert probe(clip) == probe(edit)
+        region = np.load(results / "sam2" / video / "region.npz")["arr_0"].astype(bool)
+        before, after = (read_frames(path).astype(int) for path in (clip, edit))
+        change = np.abs(before - after).mean(-1)
+        # The codec touches every pixel a little; the edit touches the region much more.
+        assert change[region].mean() > 5 * change[~region].mean()
+
+
+def test_the_first_frame_equals_the_source_outside_the_region(demo):
+    results = demo / "results" / RUN
+    for video in videos(demo):
+        source = next(iter_frames(results / "clips" / f"{video}.mp4"))
+        region = np.load(results / "sam2" / video / "region.npz")["arr_0"][0].astype(bool)
+        for arm in EDIT_ARMS:
+            painted = np.asarray(Image.open(results / "vp" / arm / video / f"{video}_first_frame.png"))
+            np.testing.assert_array_equal(painted[~region], source[~region])
+            assert (painted[region] != source[region]).any()
+
+
+def test_arms_share_noise_and_the_floor_does_not(demo):
+    """With the same noise and the same pictures the paths are the same: only what an edit changes can move them."""
+    for video in videos(demo):
+        clip = video.split(".")[0]
+        paths, keys = {}, {}
+        for arm in DRIVE_ARMS:
+            stem = demo / "results" / RUN / "alpamayo" / arm / clip / clip
+            paths[arm] = np.load(f"{stem}_vis_data.npz")["pred_xyz"]
+            keys[arm] = json.loads(Path(f"{stem}_inference.json").read_text())
+        assert paths["original"].shape == (6, 64, 3)
+        assert np.abs(paths["original"] - paths["floor"]).max() > 0
+        for arm in EDIT_ARMS:
+            near = np.abs(paths["original"] - paths[arm]).mean()
+            assert near < np.abs(paths["original"] - paths["floor"]).mean(), arm
+
+
+def test_the_report_opens_from_disk_with_every_medium_it_names(demo):
+    page = demo / "results" / RUN / "report" / "index.html"
+    html = page.read_text()
+    media = re.findall(r'(?:src|href)="(media/[^"]+)"', html)
+    assert media
+    assert not [name for name in media if not (page.parent / name).exists()]
+    assert not re.search(r'(?:src|href)="https?://', html)
+    for arm in EDIT_ARMS:
+        assert arm in html
+
+
+def test_two_clips_give_numbers_without_p_values_and_say_why(demo):
+    effects = (demo / "results" / RUN / "effects.json").read_text()
+    assert "clip" in effects
+    report = (demo / "results" / RUN / f"{RUN}_report.txt").read_text()
+    assert "p value" in report or "p-value" in report
+
+
+def test_provenance_holds_the_configuration_the_versions_and_the_weights(demo):
+    record = json.loads((demo / "results" / RUN / "provenance.json").read_text())
+    assert record["config"]["run"] == RUN
+    assert record["packages"]["torch"]
+    assert record["checkpoints"]["sam2"]["digest"] not in ("", "absent")
+    assert set(record["code"]) == {"commit", "clean"}
+
+
+def test_a_video_of_ones_own_is_edited_and_the_missing_drive_is_explained(demo, tmp_path):
+    """Any MP4 can be edited and judged; without ego motion driving is left out, with a line that says why."""
+    world = demo / "results" / RUN / "clips" / f"{videos(demo)[0]}.mp4"
+    own = tmp_path / "my drive.mp4"
+    own.write_bytes(world.read_bytes())
+    words = ["--config", f"clips={own}", "run=own", "instructions=lane double yellow solid"]
+    done = snakemake(demo, "results/own/own_report.txt", "results/own/vp/double-yellow-solid/report.csv", *words)
+    assert done.returncode == 0, (done.stdout + done.stderr)[-4000:]
+    assert "no ego motion" in (demo / "results" / "own" / "own_report.txt").read_text()
+    edits = list((demo / "results" / "own" / "vp" / "double-yellow-solid").glob("*/*_vp_edit_sample0.mp4"))
+    assert len(edits) == 1
+    assert not (demo / "results" / "own" / "alpamayo").exists()
+
+
+def test_a_killed_job_leaves_nothing_half_written_and_the_rerun_finishes(demo):
+    """SIGKILL in the middle of the masks, then the same command again; the masks equal the undisturbed run's."""
+    target = "results/killed/sam2/metadata.csv"
+    command = [Path(sys.executable).with_name("snakemake"), "--profile", "profiles/demo", target]
+    command += ["--config", "run=killed"]
+    process = subprocess.Popen(
+        command, cwd=demo, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, start_new_session=True
+    )
+    import os
+    import signal
+    import time
+
+    time.sleep(7)
+    os.killpg(process.pid, signal.SIGKILL)
+    process.wait()
+    snakemake(demo, "--unlock")
+    done = snakemake(demo, target, "--config", "run=killed")
+    assert done.returncode == 0, (done.stdout + done.stderr)[-4000:]
+    for video in videos(demo):
+        first, second = (demo / "results" / run / "sam2" / video / "masks.npz" for run in (RUN, "killed"))
+        assert first.read_bytes() == second.read_bytes()
+        assert not list((demo / "results" / "killed").rglob(".partial*"))

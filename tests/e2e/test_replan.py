@@ -1,0 +1,108 @@
+"""What a change makes run again, on top of a finished run: asserted on the plan."""
+
+import os
+from pathlib import Path
+
+import pytest
+
+from tests.dag.conftest import plan
+
+pytestmark = pytest.mark.xdist_group("demo")
+
+EDITS_AND_AFTER = {
+    "edit_video",
+    "evaluate_edit",
+    "instruction_report",
+    "drive_arm",
+    "draw_overlay",
+    "effects",
+    "page",
+    "all",
+}
+
+
+def replan(demo: Path, *targets: str, **config):
+    """What would run again."""
+    return plan(demo, *targets, configfiles=(str(demo / "config" / "demo.yaml"),), **config)
+
+
+@pytest.fixture
+def edited(demo):
+    """Change a file for one test: `edited(path, old, new)`; restored afterwards with its old times."""
+    saved = {}
+
+    def change(name: str, old: str, new: str) -> None:
+        path = demo / name
+        saved.setdefault(path, (path.read_text(), path.stat()))
+        assert old in path.read_text()
+        path.write_text(path.read_text().replace(old, new, 1))
+
+    yield change
+    for path, (text, stat) in saved.items():
+        path.write_text(text)
+        os.utime(path, ns=(stat.st_atime_ns, stat.st_mtime_ns))
+
+
+def test_an_undisturbed_run_plans_nothing(demo):
+    assert replan(demo) == []
+
+
+def test_touching_a_script_replans_nothing(demo):
+    for script in (demo / "scripts").glob("*.py"):
+        os.utime(script)
+    assert replan(demo) == []
+
+
+def test_one_instructions_text_replans_that_instruction_only(demo):
+    """Slugs stay, one text changes: as in a sheet of instructions."""
+    sheet = demo / "two.csv"
+    rows = ["slug,instruction", "single-white-dashed,lane single white dashed", "double-yellow-solid,{}"]
+    sheet.write_text("\n".join(rows).format("lane double yellow solid") + "\n")
+    assert replan(demo, instructions=str(sheet)) == []
+    sheet.write_text("\n".join(rows).format("make the lane lines a bright double yellow") + "\n")
+    jobs = replan(demo, instructions=str(sheet))
+    for rule in ("first_frame", "edit_video", "evaluate_edit", "instruction_report"):
+        assert {job["wildcards"]["instruction"] for job in jobs.of(rule)} == {"double-yellow-solid"}
+    assert {job["wildcards"]["arm"] for job in jobs.of("drive_arm")} == {"double-yellow-solid"}
+    assert not jobs.rules() & {"prepare_clip", "segment_road", "select_region"}
+
+
+def test_a_line_in_the_painter_replans_the_edits_and_what_follows_and_no_masks(demo, edited):
+    edited("scripts/relane/videopainter/windows.py", "import", "# A comment more.\nimport")
+    assert replan(demo).rules() == EDITS_AND_AFTER
+
+
+def test_a_line_in_the_masks_code_replans_everything_after_the_masks(demo, edited):
+    edited("scripts/relane/sam2_video.py", "import", "# A comment more.\nimport")
+    rules = replan(demo).rules()
+    assert {"segment_road", "select_region", "first_frame", *EDITS_AND_AFTER} <= rules
+    assert "prepare_clip" not in rules
+
+
+def test_a_parameter_replans_the_stage_that_uses_it(demo):
+    rules = replan(demo, drive={"seed": 7}).rules()
+    assert rules == {"drive_arm", "draw_overlay", "effects", "page", "provenance", "all"}
+
+
+def test_other_weights_replan_what_their_model_made(demo):
+    config = demo / "build" / "tiny" / "alpamayo" / "config.json"
+    text, stat = config.read_text(), config.stat()
+    try:
+        config.write_text(text + "\n")
+        rules = replan(demo).rules()
+    finally:
+        config.write_text(text)
+        os.utime(config, ns=(stat.st_atime_ns, stat.st_mtime_ns))
+    assert "drive_arm" in rules
+    assert not rules & {"segment_road", "first_frame", "edit_video"}
+
+
+def test_a_deleted_edit_replans_that_edit_and_what_follows(demo):
+    video = next((demo / "results" / "demo" / "vp" / "sham").glob("*/*_vp_edit_sample0.mp4"))
+    aside = video.with_suffix(".aside")
+    video.rename(aside)
+    try:
+        jobs = replan(demo, str(video.relative_to(demo)))
+    finally:
+        aside.rename(video)
+    assert [job["rule"] for job in jobs] == ["edit_video"]

@@ -1,0 +1,201 @@
+"""Run every case of a folder of VideoPainter reference outputs through our classes and compare.
+
+    python tests/golden/check_videopainter.py <folder>
+
+The folder has the layout of the golden vectors: configs.json, report.json, transformer, branch and vae weights,
+inputs, modules.safetensors, case_<name>.safetensors and lora/. A folder may hold a part of the arrays: what is there
+is compared. A line a case: the largest difference of each stage, and pass or fail; exit status 1 when any fails.
+Cases that the original itself cannot run are listed as such.
+"""
+
+import argparse
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+import torch
+
+sys.path.insert(0, str(Path(__file__).parents[2] / "scripts"))
+
+from diffusers import AutoencoderKLCogVideoX
+from diffusers.models.embeddings import get_3d_rotary_pos_embed
+from safetensors.torch import load_file
+
+from relane.files import read_json
+from relane.videopainter import latents as codec
+from relane.videopainter.loading import LORA, UNUSED_BRANCH_KEYS, load_id_lora
+from relane.videopainter.networks import CogvideoXBranchModel, VideoPainterTransformer, joint_mask, token_mask
+from relane.videopainter.options import Options
+from relane.videopainter.pipeline import VideoPainter
+
+STAGES = ("branch", "model_out", "latents_after", "video")
+CPU = torch.device("cpu")
+Tensors = dict[str, torch.Tensor]
+
+
+class Golden:
+    """A folder of reference outputs and the models that it was made with."""
+
+    def __init__(self, folder: Path):
+        self.folder = folder
+        self.configs = read_json(folder / "configs.json")
+        self.report = read_json(folder / "report.json")
+        self.inputs = load_file(folder / "inputs.safetensors")
+        if self.inputs["masks"].ndim == 4:  # three equal channels
+            self.inputs["masks"] = self.inputs["masks"][..., 0]
+
+    def models(self, id_mode: bool = False, lora: bool = False) -> VideoPainter:
+        """Fresh models with the folder's weights, on the CPU in float32."""
+        parts = {}
+        for name, kind in (
+            ("transformer", VideoPainterTransformer),
+            ("branch", CogvideoXBranchModel),
+            ("vae", AutoencoderKLCogVideoX),
+        ):
+            config = {key: value for key, value in self.configs[name].items() if key not in UNUSED_BRANCH_KEYS}
+            parts[name] = kind(**config)
+            parts[name].load_state_dict(load_file(self.folder / f"{name}.safetensors"), strict=True)
+        parts["transformer"].set_id_resample(id_mode)
+        if lora:
+            load_id_lora(parts["transformer"], self.folder / "lora" / LORA)
+        return VideoPainter(**parts, scheduler_config=self.configs["scheduler"], device=CPU)
+
+    def options(self, case: str) -> Options:
+        """The original's options with this case's arguments."""
+        given = self.configs["cases"][case]
+        named = ("num_frames", "stride", "guidance_scale", "replace_gt", "mask_add", "prev_clip_weight", "add_first")
+        return Options.exact(
+            num_inference_steps=self.configs["steps"],
+            conditioning_scale=given["conditioning_scale"],
+            guidance="original_dynamic" if given["use_dynamic_cfg"] else "constant",
+            sampler=given["sched"],
+            background="source",  # the vectors give the video with its holes painted already
+            **{name: given[name] for name in named},
+        )
+
+    def run(self, case: str, options: Options | None = None) -> Tensors:
+        """Every traced tensor of one case, by the vectors' names."""
+        given = self.configs["cases"][case]
+        frames, masks = self.inputs["masked"].numpy(), self.inputs["masks"].numpy() > 127
+        traced: Tensors = {}
+        generator = torch.Generator("cpu").manual_seed(self.configs["gen_seed"])
+        pieces = self.models(given["id_mode"], given["lora"]).edit(
+            read=lambda start, stop: (frames[start:stop], masks[start:stop]),
+            frames=given["total"],
+            image=frames[0],
+            prompt=self.inputs["prompt_embeds"],
+            negative=self.inputs["negative_prompt_embeds"],
+            options=options or self.options(case),
+            draws=lambda start, purpose: generator,
+            trace=lambda name, tensor: traced.update({name: tensor.clone()}),
+        )
+        traced["video"] = torch.cat([torch.from_numpy(piece) for piece in pieces])[None]
+        return traced
+
+
+def difference(ours: torch.Tensor, theirs: torch.Tensor) -> float:
+    """Largest absolute difference; infinite when shapes differ, so that a wrong shape never passes."""
+    if ours.shape != theirs.shape:
+        return float("inf")
+    value = (ours.double() - theirs.double()).abs().max().item()
+    return value if value == value else float("inf")
+
+
+def as_stored(name: str, ours: torch.Tensor, theirs: torch.Tensor) -> torch.Tensor:
+    """The original repeats masks and masked latents for guidance and keeps the mask's channels before its frames."""
+    if name.endswith("_mask"):
+        ours = ours.permute(0, 2, 1, 3, 4)
+    if name.endswith(("_mask", "_masked_video_latents")):
+        ours = ours.expand(theirs.shape[0], *ours.shape[1:])
+    return ours
+
+
+def compare_case(golden: Golden, case: str) -> dict[str, float]:
+    """Largest difference by stage: branch, model_out, latents_after, video, and `rest` (preparation, final, scale)."""
+    expected, ours = load_file(golden.folder / f"case_{case}.safetensors"), golden.run(case)
+    worst = dict.fromkeys((*STAGES, "rest"), 0.0)
+    for name, theirs in expected.items():
+        stage = next((stage for stage in STAGES if stage in name.removesuffix("_video_latents")), "rest")
+        value = difference(as_stored(name, ours[name], theirs), theirs) if name in ours else float("inf")
+        worst[stage] = max(worst[stage], value)
+    return worst
+
+
+def compare_modules(golden: Golden) -> Iterator[tuple[str, float]]:
+    """Name and largest difference of every module vector that the folder holds."""
+    expected = load_file(golden.folder / "modules.safetensors")
+    ours = module_outputs(golden, expected)
+    for name, theirs in expected.items():
+        if name == "prev_mask":  # an input
+            continue
+        yield name, difference(ours[name], theirs) if name in ours else float("inf")
+
+
+def module_outputs(golden: Golden, expected: Tensors) -> Tensors:
+    """Our outputs for the module vectors, by their names."""
+    models, given = golden.models(), golden.inputs
+    text, timestep = given["m_text"], given["m_timestep"]
+    rotary = models._rotary(golden.options("single"), golden.configs["transformer"]["sample_frames"])
+    released = get_3d_rotary_pos_embed(64, ((0, 0), (30, 45)), (30, 45), 13)
+    out = {"rope_cos": rotary[0], "rope_sin": rotary[1]}
+    out |= {"rope5b_cos_every37": released[0][::37], "rope5b_sin_every37": released[1][::37]}
+    x = torch.cat([given["m_latents"], given["m_image"]], dim=2)
+    cond = torch.cat([given["m_masked"], given["m_mask"]], dim=2)
+    tokens = token_mask(given["m_mask"])
+    out["tr_resample_mask"] = memory_mask = joint_mask(tokens, text.shape[1])
+
+    with torch.no_grad():
+        samples = models.branch(given["m_latents"], text, cond, timestep, rotary)
+
+        def predict(**extra: object) -> torch.Tensor:
+            return models.transformer(x, text, timestep, rotary, **extra)[0]
+
+        masked = {"branch_samples": samples, "token_mask": tokens}
+        out |= {f"branch_{index}": sample for index, sample in enumerate(samples)}
+        out["tr_nobranch"] = predict()
+        out["tr_branch_nomask"] = predict(branch_samples=samples)
+        out["tr_branch_mask"], states = models.transformer(x, text, timestep, rotary, **masked, keep_states=True)
+        out |= {f"tr_branch_mask_hidden_{index}": state for index, state in enumerate(states)}
+        out["tr_branch_mask_addfirst"] = predict(**masked, add_first=True)
+        before = {"previous_states": states, "previous_weight": 0.5}
+        out["tr_prev_plain"] = predict(**masked, **before)
+        models.transformer.set_id_resample(True)
+        out["tr_id_noprev"] = predict(**masked, memory_mask=memory_mask)
+        out["tr_id_prev05"] = predict(**masked, **before, memory_mask=expected["prev_mask"])
+        out["tr_id_prev0"] = predict(**masked, previous_states=states, memory_mask=memory_mask)
+
+        size = golden.configs["height"], golden.configs["width"]
+        out["pre_video"] = codec.video_tensor(given["masked"][:9].numpy(), *size)
+        out["pre_mask"] = codec.mask_tensor(given["masks"][:9].numpy() > 127, *size)
+        posterior = models.vae.encode(out["pre_video"]).latent_dist
+        out |= {"vae_mean": posterior.mean, "vae_std": posterior.std}
+        out["vae_decode"] = models.vae.decode(posterior.mean).sample
+    return out
+
+
+def main(argv: list[str] | None = None) -> int:
+    """Check a folder; returns 1 when anything differs."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("folder", type=Path, help="folder of reference outputs")
+    golden = Golden(parser.parse_args(argv).folder)
+    failed = False
+    for name, value in compare_modules(golden):
+        failed |= value != 0
+        print(f"module {name:28s} max|difference| {value:.3g}  {'fail' if value else 'pass'}", flush=True)
+    for case in golden.configs["cases"]:
+        outcome = golden.report["cases"].get(case, {})
+        if not outcome.get("ok"):
+            print(f"case {case:22s} the original cannot run it: {outcome.get('error', 'not in report.json')}")
+        elif not (golden.folder / f"case_{case}.safetensors").is_file():
+            print(f"case {case:22s} not in this folder")
+        else:
+            worst = compare_case(golden, case)
+            failed |= any(worst.values())
+            stages = "  ".join(f"{stage} {value:.3g}" for stage, value in worst.items())
+            print(f"case {case:22s} max|difference| {stages}  {'fail' if any(worst.values()) else 'pass'}", flush=True)
+    return int(failed)
+
+
+if __name__ == "__main__":
+    torch.set_num_threads(2)
+    sys.exit(main())

@@ -1,0 +1,210 @@
+"""The report: it names what it shows, shows only what is there, and runs nothing that a text of the run smuggles in."""
+
+import html
+import html.parser
+import re
+import shutil
+from pathlib import Path
+from urllib.parse import unquote
+
+import pytest
+import report as script
+
+from relane.errors import InputError
+from relane.files import read_json, write_json
+from tests.report import run_folder
+from tests.report.run_folder import CLIP, EDIT, NO_LPIPS, VIDEO
+
+ARMS = ("original", "floor", "sham", EDIT)
+
+
+class Page(html.parser.HTMLParser):
+    """The page as a browser reads it: tags with attributes, and the text outside style and script."""
+
+    def __init__(self, text: str):
+        super().__init__()
+        self.tags: list[tuple[str, dict[str, str | None]]] = []
+        self.text, self.html = "", text
+        self.tables: list[tuple[str, dict[str, list[str]]]] = []
+        self._raw = 0
+        self.feed(text)
+        for table in re.findall(r"<table>(.*?)</table>", text, re.DOTALL):
+            rows = re.findall(r'<tr><th scope="row">(.*?)</th>(.*?)</tr>', table, re.DOTALL)
+            cells = {html.unescape(head): re.findall(r"<td[^>]*>(.*?)</td>", row) for head, row in rows}
+            self.tables.append((re.search(r"<caption>(.*?)</caption>", table)[1], cells))
+
+    def handle_starttag(self, tag, attrs):
+        self.tags.append((tag, dict(attrs)))
+        self._raw += tag in ("style", "script")
+
+    def handle_endtag(self, tag):
+        self._raw -= tag in ("style", "script")
+
+    def handle_data(self, data):
+        self.text += "" if self._raw else data
+
+    def references(self) -> list[str]:
+        return [attrs[key] for _, attrs in self.tags for key in ("src", "href") if attrs.get(key)]
+
+
+def make(folder: Path, driven: bool = True) -> Page:
+    clips = ["--clips", CLIP] if driven else ["--clips", "--no-driving-reason", "no ego motion with these clips"]
+    where = ["--run-folder", str(folder), "--run", "t", "--output", str(folder / "report")]
+    script.main([*where, "--videos", VIDEO, "--arms", *ARMS, *clips])
+    return Page((folder / "report/index.html").read_text(encoding="utf-8"))
+
+
+@pytest.fixture
+def folder(tmp_path):
+    return run_folder.build(tmp_path / "t")
+
+
+def test_every_reference_exists_beside_the_page_also_after_a_move(folder, tmp_path):
+    page = make(folder)
+    moved = Path(shutil.move(folder / "report", tmp_path / "elsewhere"))
+    shutil.rmtree(folder)
+    references = [ref for ref in page.references() if not ref.startswith("#")]
+    assert len([ref for ref in references if ref.endswith(".mp4")]) == 4 * 2 + 2
+    for reference in references:
+        assert (moved / unquote(reference)).stat().st_size > 0
+    anchors = {attrs.get("id") for _, attrs in page.tags}
+    assert all(ref[1:] in anchors for ref in page.references() if ref.startswith("#"))
+
+
+def test_the_page_asks_no_network_and_brings_no_library(folder):
+    page = make(folder)
+    assert not [ref for ref in page.references() if "//" in ref]
+    assert "link" not in {tag for tag, _ in page.tags}
+    assert all("src" not in attrs for tag, attrs in page.tags if tag == "script")
+
+
+def test_videos_of_an_arm_stand_side_by_side_and_play_by_themselves(folder):
+    page = make(folder)
+    videos = [attrs for tag, attrs in page.tags if tag == "video"]
+    assert [attrs["src"].rpartition("/")[2] for attrs in videos[-3:]] == ["source.mp4", "edited.mp4", "overlay.mp4"]
+    for attrs in videos:
+        assert {"controls", "loop", "muted", "autoplay", "playsinline"} <= set(attrs)
+
+
+def test_a_hostile_instruction_is_shown_as_text(folder):
+    page = make(folder)
+    assert run_folder.HOSTILE in page.text
+    assert [tag for tag, _ in page.tags].count("script") == 1
+    assert "b" not in {tag for tag, _ in page.tags}
+
+
+def test_an_absent_metric_is_absent_with_its_reason_and_no_number(folder):
+    page = make(folder)
+    assert f"absent: {NO_LPIPS}" in page.text
+    assert "31.25" in page.text
+    assert "None" not in page.text
+
+
+def test_the_skipped_clip_is_named_with_its_reason(folder):
+    assert "clip-dark.front: road covers 0.4 % <of> the picture" in make(folder).text
+
+
+def test_the_history_of_the_first_frame_is_shown(folder):
+    page = make(folder)
+    assert "Passed the critic at try 2 of at most 10." in page.text
+    assert "FAIL score 3, sees single white solid" in page.text
+    assert "Try 2 used PASS score 8.5" in page.text
+    assert "Try 1 used" not in page.text
+    panels = [attrs["src"] for tag, attrs in page.tags if tag == "img" and "panels" in attrs["src"]]
+    assert len(panels) == 2 * 2
+
+
+def test_without_driving_the_page_says_why_and_shows_the_edits(tmp_path):
+    folder = run_folder.build(tmp_path / "t", driven=False)
+    page = make(folder, driven=False)
+    assert "Effects on the planned path no ego motion with these clips" in " ".join(page.text.split())
+    videos = [attrs["src"] for tag, attrs in page.tags if tag == "video"]
+    assert len(videos) == 2 * 2
+    assert not any("overlay" in src for src in videos)
+
+
+def test_a_run_without_a_critic_has_one_unjudged_try(folder):
+    base = folder / "vp" / EDIT / VIDEO
+    refine = base / f"{VIDEO}_caption_refine"
+    tries = [{"try": 1, "caption": "c", "verdict": None, "seconds": {}}]
+    record = {"critic": "off", "passed": None, "chosen_try": 1, "tries": tries}
+    write_json(refine / "qwen_eval.json", record)
+    write_json(base / f"{VIDEO}_first_frame.json", record | {"instruction": "i", "iterations_asked": 0})
+    for path in refine.glob("*_panels.png"):
+        path.rename(path.with_name(path.name.replace("panels", "output")))
+    page = make(folder)
+    assert "Painted once, without a critic." in page.text
+    assert "not judged" in page.text
+
+
+@pytest.mark.parametrize(
+    "missing",
+    [
+        "provenance.json",
+        "sam2/metadata.csv",
+        f"clips/{VIDEO}.mp4",
+        f"vp/{EDIT}/{VIDEO}/{VIDEO}_vp_edit_sample0.mp4",
+        f"vp/{EDIT}/{VIDEO}/eval_{VIDEO}.json",
+        f"alpamayo/floor/{CLIP}/{CLIP}_overlay.mp4",
+        "effects.json",
+    ],
+)
+def test_a_missing_required_file_is_named_and_no_report_is_left(folder, missing):
+    (folder / missing).unlink()
+    with pytest.raises(InputError, match=missing.rpartition("/")[2]):
+        make(folder)
+    assert not (folder / "report").exists()
+    assert not list(folder.glob(".partial*"))
+
+
+def test_an_older_report_is_replaced_whole(folder):
+    make(folder)
+    (folder / "report/media/stale.mp4").write_bytes(b"x")
+    make(folder)
+    assert not (folder / "report/media/stale.mp4").exists()
+
+
+def table_rows(page: Page, title: str) -> dict[str, list[str]]:
+    """Rows of the table whose caption starts so, by their head."""
+    return next(rows for caption, rows in page.tables if caption.startswith(title))
+
+
+def test_effects_show_interval_p_sham_and_floor(folder):
+    page = make(folder)
+    rows = table_rows(page, "displacement (m): distance between paired paths")
+    size = "none: a size, tested as minus sham"
+    floor = "0.111; 75% of clips above"
+    assert rows[EDIT] == ["8", "0.900", "0.800 to 1.000", size, "0.700", "0.600 to 0.800", "0.008 (Holm)", floor]
+    assert rows["sham"] == ["8", "0.200", "0.100 to 0.300", size, "absent: this is the sham", floor]
+    assert table_rows(page, "lateral (m)")[EDIT][1:4] == ["-0.900", "-1.000 to -0.800", "0.03"]
+    assert f"{EDIT}: the recorded future is no longer the truth." in page.text
+    assert "displacement0.912 m" in page.text
+
+
+def test_few_clips_have_numbers_but_no_interval_and_no_p(folder):
+    write_json(folder / "effects.json", run_folder.effects(n=2))
+    few = "none: fewer than 5 clips"
+    row = table_rows(make(folder), "displacement")[EDIT]
+    assert row[:7] == ["2", "0.900", few, few, "0.700", few, few]
+
+
+def test_a_clips_own_plot_stands_with_the_clip(folder):
+    html = make(folder).html
+    effects, _, clip = html.partition(f'id="{VIDEO}"')
+    assert f"paths_{CLIP}.png" in clip
+    assert f"paths_{CLIP}.png" not in effects
+    assert f"paths_{CLIP}-2.png" in effects
+
+
+def test_cost_of_an_edit_is_shown(folder):
+    page = make(folder)
+    assert "first frame4.2 s, 1.0 GiB host memory at peak" in page.text
+    assert "video12.5 s, 3.0 GiB GPU memory at peak" in page.text
+
+
+def test_provenance_and_configuration_are_on_the_page(folder):
+    page = make(folder)
+    record = read_json(folder / "provenance.json")
+    assert f"{record['code']['commit']} (changed since that commit)" in page.text
+    assert "2.12.1" in page.text
+    assert '"run": "t"' in page.text

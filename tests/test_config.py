@@ -1,0 +1,123 @@
+"""The configuration's parts are in step, and a wrong key or value is named with the right one beside it."""
+
+import copy
+import importlib.util
+import re
+import shlex
+import sys
+from pathlib import Path
+
+import pytest
+import yaml
+from hypothesis import given
+from hypothesis import strategies as st
+
+from relane import config as relane_config
+from relane.errors import InputError
+
+ROOT = Path(__file__).parents[1]
+
+
+def defaults() -> dict:
+    return yaml.safe_load((ROOT / "config" / "config.yaml").read_text())
+
+
+def script(name: str):
+    """A script of ours as a module, without running it."""
+    sys.path.insert(0, str(ROOT / "scripts"))
+    spec = importlib.util.spec_from_file_location(f"script_{name}", ROOT / "scripts" / f"{name}.py")
+    module = sys.modules[spec.name] = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return module
+
+
+def test_the_defaults_are_valid_and_every_key_of_the_schema_has_one():
+    config = defaults()
+    relane_config.validate(config)
+    for name, sub in relane_config.keys(relane_config.load_schema()):
+        value = config
+        for part in name.split("."):
+            assert part in value, f"config.yaml lacks {name}"
+            value = value[part]
+        assert sub.get("description"), f"{name} is not explained"
+
+
+@pytest.mark.parametrize("overlay", ["demo.yaml", "thesis.yaml"])
+def test_the_overlays_are_valid(overlay):
+    config = defaults()
+
+    def lay(over: dict, under: dict) -> None:
+        for key, value in over.items():
+            if isinstance(value, dict) and isinstance(under.get(key), dict):
+                lay(value, under[key])
+            else:
+                under[key] = value
+
+    lay(yaml.safe_load((ROOT / "config" / overlay).read_text()), config)
+    relane_config.validate(config)
+
+
+# Which keys of a section its script does not take, because the rule gives them to others or they only shape the plan.
+SECTIONS = {
+    "clip": ("prepare_clip", set()),
+    "sam2": ("segment_road", set()),
+    "region": ("select_region", set()),
+    "first_frame": ("first_frame", set()),
+    "video": ("edit_video", set()),
+    "drive": ("drive", {"enabled"}),
+    "effects": ("effects", set()),
+    "dataset": ("caption_frames", {"frames"}),
+    "lora": ("train_lora", set()),
+    "quality": ("evaluate_edit", set()),
+}
+
+
+@pytest.mark.parametrize("section", SECTIONS)
+def test_every_key_of_a_section_is_a_flag_of_its_script(section):
+    name, not_flags = SECTIONS[section]
+    flags = {action.dest for action in script(name).parser()._actions}
+    assert set(defaults()[section]) - not_flags <= flags
+
+
+def test_the_page_about_every_key_is_up_to_date():
+    assert (ROOT / "config" / "README.md").read_text() == script("config_readme").render()
+
+
+def test_the_page_maps_every_environment_variable_of_the_thesis_to_a_key_that_exists():
+    names = {name for name, _ in relane_config.keys(relane_config.load_schema())}
+    head = (ROOT / "config" / "README.head.md").read_text()
+    for variable, target in re.findall(r"^\| (`[A-Z0-9_]+`.*?) \| (.*?) \|$", head, flags=re.M):
+        for key in re.findall(r"`([a-z0-9_]+\.[a-z0-9_.]+)`", target):
+            assert key in names, f"{variable}: {key} is no key"
+
+
+@pytest.mark.parametrize(
+    ("section", "key", "value", "words"),
+    [
+        ("video", "guidence_scale", 6.0, "unknown key 'guidence_scale' in video; did you mean 'guidance_scale'"),
+        ("video", "caption_refine_iters", 3, "belongs at 'first_frame.caption_refine_iters'"),
+        ("video", "num_inference_steps", "many", "video.num_inference_steps must be of type integer, not str: 'many'"),
+        ("clip", "anchor", "end", "clip.anchor: 'end' is not one of"),
+        ("sam2", "points", [[0.5, 1.2]], r"sam2.points.0.1: 1.2 is greater than the maximum"),
+    ],
+)
+def test_a_wrong_key_or_value_is_named(section, key, value, words):
+    config = copy.deepcopy(defaults())
+    config[section][key] = value
+    with pytest.raises(InputError, match=re.escape(words) if "did you" in words else words):
+        relane_config.validate(config)
+
+
+def test_a_run_that_yaml_read_as_a_number_is_explained():
+    with pytest.raises(InputError, match='quote it: run: "003"'):
+        relane_config.validate({**defaults(), "run": 3})
+
+
+text = st.text(st.characters(exclude_categories=["Cs", "Cc"]), max_size=20)
+
+
+@given(st.dictionaries(st.from_regex(r"[a-z]{2,8}", fullmatch=True), st.one_of(text, st.booleans(), st.integers())))
+def test_flags_survive_the_shell(section):
+    words = shlex.split(relane_config.flags(section))
+    expected = [f"--{k}={str(v).lower() if isinstance(v, bool) else v}" for k, v in section.items()]
+    assert words == expected

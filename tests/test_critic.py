@@ -1,0 +1,256 @@
+"""The critic loop, by scripted replies, and the script around it, on tiny models."""
+
+import json
+from argparse import Namespace
+from collections.abc import Callable
+from pathlib import Path
+
+import cv2
+import first_frame
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from relane import critic, lanes
+from relane.errors import InputError
+from relane.lanes import Attributes
+from relane.video import read_frames, write_video
+
+SOURCE = np.full((30, 50, 3), 90, np.uint8)
+MASK = np.zeros((30, 50), bool)
+MASK[15:] = True
+WANTED = Attributes("double", "yellow", "solid")
+INSTRUCTION = lanes.instruction_of(WANTED)
+
+
+def reply(verdict: str, seen: Attributes = WANTED, **more: object) -> str:
+    values = {"count": seen.count, "color": seen.color, "pattern": seen.pattern}
+    return json.dumps({"verdict": verdict, "seen": values, "notes": {"texture": "fine"}, "score": 5, **more})
+
+
+class Loop:
+    """Runs `critic.refine` with a painter that paints the number of the try and a critic that reads from a list."""
+
+    def __init__(self, replies: list[str], iters: int = 10, wanted: Attributes = WANTED) -> None:
+        self.replies, self.captions, self.questions = list(replies), [], []
+        self.done = critic.refine(
+            self.paint, self.ask, SOURCE, MASK, INSTRUCTION, wanted, iters=iters, temperature=0.1, key=("clip",)
+        )
+
+    def paint(self, caption: str, number: int) -> np.ndarray:
+        self.captions.append(caption)
+        return np.full_like(SOURCE, number)
+
+    def ask(self, questions, *, max_new_tokens, temperature, keys):
+        self.questions += [(prompt, temperature, key) for (_, prompt), key in zip(questions, keys, strict=True)]
+        return [self.replies.pop(0)]
+
+
+def test_the_loop_stops_at_the_first_pass_and_paints_each_revised_caption() -> None:
+    loop = Loop([reply("FAIL", caption=" a road with\ntwo solid yellow lines "), reply("FAIL"), reply("pass"), "never"])
+    assert (loop.done.passed, loop.done.chosen.number, len(loop.done.tries)) == (True, 3, 3)
+    assert loop.captions == [
+        WANTED.prompt(),
+        "a road with two solid yellow lines",
+        "a road with two solid yellow lines",
+    ]
+    assert loop.done.chosen.caption == loop.captions[-1]
+    assert (loop.done.chosen.output == 3).all()
+    assert all(
+        INSTRUCTION in prompt and caption in prompt
+        for (prompt, *_), caption in zip(loop.questions, loop.captions, strict=True)
+    )
+    assert [temperature for _, temperature, _ in loop.questions] == [0.1] * 3
+    assert len({key for *_, key in loop.questions}) == 3
+
+
+def test_none_passes_and_the_best_score_is_taken_the_earliest_of_equals() -> None:
+    loop = Loop([reply("FAIL", score=s) for s in (3, "7/10", 7, None)], iters=4)
+    assert (loop.done.passed, loop.done.chosen.number) == (False, 2)
+    assert [one.verdict.score for one in loop.done.tries] == [3.0, 7.0, 7.0, None]
+
+
+def test_a_reply_without_json_is_asked_again_once_then_fails_with_its_text() -> None:
+    loop = Loop(["Looks good!", reply("PASS")], iters=2)
+    assert (loop.done.passed, loop.done.tries[0].verdict.asked) == (True, 2)
+    assert loop.questions[1][0].endswith(critic.AGAIN)
+    loop = Loop(["Looks good!", "I said PASS.", reply("PASS")], iters=2)
+    first = loop.done.tries[0].verdict
+    assert (first.passed, first.reply, first.asked, first.score) == (False, "I said PASS.", 2, None)
+    assert (loop.done.passed, loop.done.chosen.number) == (True, 2)
+
+
+def test_a_pass_that_sees_other_markings_is_a_fail() -> None:
+    loop = Loop([reply("PASS", Attributes("single", "yellow", "dashed")), reply("PASS", Attributes("double"))], iters=2)
+    assert loop.done.tries[0].verdict.reason == "said PASS, but sees another count, another pattern"
+    assert (loop.done.passed, loop.done.chosen.number) == (True, 2)
+
+
+def test_a_revised_caption_may_not_ask_for_other_markings() -> None:
+    loop = Loop([reply("FAIL", caption="road with single white dashed lane markings"), reply("PASS")])
+    assert loop.captions == [WANTED.prompt()] * 2
+
+
+@given(st.integers(1, 6), st.lists(st.sampled_from(["PASS", "FAIL", "?"]), min_size=6, max_size=6))
+def test_never_more_tries_than_asked_for_and_none_after_a_pass(iters: int, verdicts: list[str]) -> None:
+    replies = [text for said in verdicts for text in (["?", "?"] if said == "?" else [reply(said)])]
+    loop = Loop(replies, iters=iters)
+    expected = (verdicts.index("PASS") + 1) if "PASS" in verdicts else 99
+    assert len(loop.done.tries) == min(iters, expected)
+    assert loop.done.passed == (expected <= iters)
+
+
+def test_no_iterations_switch_the_critic_off() -> None:
+    loop = Loop([], iters=0)
+    assert (loop.done.passed, len(loop.done.tries), loop.done.chosen.verdict) == (None, 1, None)
+
+
+@given(st.text())
+def test_any_reply_is_a_verdict_or_nothing(text: str) -> None:
+    assert critic.parse_verdict(text, WANTED) is None
+    wild = {"verdict": "FAIL", "seen": text, "notes": [text], "score": text, "caption": {"a": text}}
+    assert critic.parse_verdict(json.dumps(wild), WANTED).passed is False
+
+
+def test_the_three_panels_stand_side_by_side_and_wide_ones_shrink() -> None:
+    result = np.full_like(SOURCE, 200)
+    panels = critic.three_panels(SOURCE, MASK, result)
+    assert panels.shape == (30 + 20, 3 * 50 + 2 * 6, 3)
+    assert (panels[20:, :50] == SOURCE).all()
+    assert (panels[20:, 56:106] == MASK[..., None] * 255).all()
+    assert (panels[20:, 112:] == result).all()
+    assert critic.three_panels(SOURCE, MASK, result, panel_width=25).shape == (15 + 20, 3 * 25 + 2 * 6, 3)
+
+
+def test_the_first_caption_says_what_is_known_and_nothing_else() -> None:
+    assert critic.first_caption("", WANTED) == WANTED.prompt()
+    assert critic.first_caption("", Attributes(color="yellow")) == "road with yellow lane markings"
+    assert critic.first_caption("Paint faded lines; keep the rest", Attributes()) == "paint faded lines"
+
+
+class Weights:
+    """Stands where a model stands: it knows its device and moves."""
+
+    def __init__(self, device: str) -> None:
+        self.device = device
+
+    def to(self, device: str) -> None:
+        self.device = device
+
+
+@pytest.mark.parametrize(("free", "waits"), [(5, "cpu"), (50, "cuda:0")])
+def test_models_on_one_gpu_take_turns_only_where_memory_is_short(monkeypatch, free: int, waits: str) -> None:
+    monkeypatch.setattr(first_frame, "free_bytes", lambda device: free)
+    editor = first_frame.Slot(lambda: Weights("cuda:0"), "cuda:0", 10)
+    critic_slot = first_frame.Slot(lambda: Weights("cuda:0"), "cuda:0", 10)
+    elsewhere = first_frame.Slot(lambda: Weights("cuda:1"), "cuda:1", 10)
+    painter, judge = editor.use(critic_slot), critic_slot.use(editor)
+    assert (painter.device, judge.device) == (waits, "cuda:0")
+    assert editor.use(critic_slot) is painter, "a parked model is moved back, not loaded again"
+    assert (painter.device, judge.device) == ("cuda:0", waits)
+    elsewhere.use(editor)
+    assert painter.device == "cuda:0"
+    critic_slot.drop()
+    assert critic_slot.use(editor) is not judge
+
+
+@pytest.fixture
+def item(tmp_path: Path, tiny: Callable[[str], Path]) -> Namespace:
+    """The flags of a small job: a clip of two frames, a mask of their lower half, tiny checkpoints."""
+    frames = np.random.default_rng(0).integers(60, 120, (2, 46, 64, 3), dtype=np.uint8)
+    write_video(tmp_path / "clip.mp4", frames, fps=10)
+    masks = np.zeros((2, 46, 64), np.uint8)
+    masks[0, 20:] = 255
+    np.savez_compressed(tmp_path / "masks.npz", masks)
+    flags = f"""--clip {tmp_path}/clip.mp4 --inpaint-masks {tmp_path}/masks.npz --video v.cam
+        --flux-fill {tiny("flux_fill")} --qwen {tiny("qwen")} --num-inference-steps 2 --max-sequence-length 16
+        --caption-refine-iters 2 --caption-max-tokens 8 --device cpu --dtype float32
+        --output {tmp_path}/out/first.png --sidecar {tmp_path}/out/first.json --refine-folder {tmp_path}/out/refine"""
+    return first_frame.parser().parse_args([*flags.split(), "--instruction", "lane double yellow solid"])
+
+
+def run(item: Namespace, **changed: object) -> tuple[np.ndarray, dict]:
+    args = Namespace(**{**vars(item), **changed})
+    first_frame.run(args, first_frame.load(args))
+    return cv2.imread(args.output)[..., ::-1], json.loads(Path(args.sidecar).read_text())
+
+
+def test_the_script_paints_judges_and_keeps_every_try(item: Namespace) -> None:
+    picture, record = run(item)
+    frame = read_frames(item.clip)[0]
+    assert np.array_equal(picture[:20], frame[:20])
+    assert not np.array_equal(picture[20:], frame[20:])
+    assert (record["passed"], record["best_of_failed"], record["chosen_try"]) == (False, True, 1)
+    assert (record["iterations_asked"], record["iterations_used"], record["critic"]) == (2, 2, "on")
+    assert record["caption"] == "road with double yellow solid lane markings"
+    assert record["attributes"] == {"count": "double", "color": "yellow", "pattern": "solid"}
+    assert [one["verdict"]["reason"] for one in record["tries"]] == ["the reply could not be read"] * 2
+    assert {"paint", "judge", "load_editor", "load_critic", "total"} <= record["seconds"].keys()
+    assert record["host_peak_bytes"] > 0
+    folder = Path(item.refine_folder)
+    parts = ("input.png", "output.png", "panels.png", "verdict.json")
+    names = {f"try_{number:02d}_{part}" for number in (1, 2) for part in parts}
+    assert {path.name for path in folder.iterdir()} == names | {"qwen_eval.json"}
+    assert np.array_equal(cv2.imread(str(folder / "try_01_output.png"))[..., ::-1], picture)
+    assert len(json.loads((folder / "qwen_eval.json").read_text())["tries"]) == 2
+
+
+def test_the_same_job_paints_the_same_picture_and_seed_clip_or_instruction_another(item: Namespace) -> None:
+    first, _ = run(item, caption_refine_iters=0)
+    assert np.array_equal(run(item, caption_refine_iters=0, qwen="")[0], first)
+    for changed in ({"seed": 43}, {"video": "w.cam"}, {"instruction": "lane double yellow dashed"}):
+        assert not np.array_equal(run(item, caption_refine_iters=0, **changed)[0], first)
+
+
+def test_with_the_critic_off_the_sidecar_claims_nothing(item: Namespace) -> None:
+    _, record = run(item, caption_refine_iters=0)
+    keys = ("passed", "best_of_failed", "iterations_used", "verdict", "critic")
+    assert [record[key] for key in keys] == [None, False, 0, None, "off"]
+
+
+def test_a_sham_asks_for_what_qwen_reads_off_the_source(item: Namespace, monkeypatch: pytest.MonkeyPatch) -> None:
+    _, record = run(item, instruction="sham")
+    assert record["instruction"].startswith("Repaint the lane markings as they are")
+    assert (record["arm"], record["read"]["asked"], record["caption"]) == (
+        "sham",
+        2,
+        "repaint the lane markings as they are",
+    )
+    seen = '{"count": "single", "color": "white", "pattern": "dashed"}'
+    monkeypatch.setattr("relane.qwen.Qwen.ask", lambda self, questions, **_: [seen] * len(questions))
+    _, record = run(item, instruction="sham")
+    assert record["caption"] == "road with single white dashed lane markings"
+    assert lanes.parse_instruction(record["instruction"]) == Attributes("single", "white", "dashed")
+    _, record = run(item, instruction="sham", qwen="", caption_refine_iters=0)
+    assert (record["read"], record["attributes"]["count"]) == (None, "unknown")
+
+
+@pytest.mark.parametrize(
+    ("changed", "message"),
+    [
+        ({"instruction": "make it snow"}, "asks for nothing paintable"),
+        ({"instruction": "lane double blue solid"}, "unknown color 'blue'"),
+        ({"qwen": ""}, "--qwen is blank"),
+        ({"strength": 0.1}, "leaves no step to do"),
+        ({"caption_refine_iters": -1}, "use 0"),
+        ({"max_sequence_length": 1000}, "1 to 512 tokens"),
+        ({"paint_size": "big"}, "expected HEIGHTxWIDTH"),
+        ({"inpaint_masks": "other.npz"}, r"other\.npz: no such file"),
+        ({"inpaint_masks": "small.npz"}, "do not fit"),
+        ({"inpaint_masks": "empty.npz"}, "nothing to repaint"),
+        ({"inpaint_masks": "named.npz"}, "key arr_0"),
+        ({"inpaint_masks": "clip.mp4"}, "not a mask archive"),
+        ({"qwen": "nowhere"}, "nowhere: no such folder"),
+        ({"flux_fill": "nowhere"}, "nowhere: no such folder"),
+    ],
+)
+def test_bad_input_is_named_and_leaves_nothing_behind(item: Namespace, changed: dict, message: str) -> None:
+    folder = Path(item.clip).parent
+    np.savez(folder / "small.npz", np.ones((2, 40, 64), np.uint8))
+    np.savez(folder / "empty.npz", np.zeros((2, 46, 64), np.uint8))
+    np.savez(folder / "named.npz", masks=np.ones((2, 46, 64), np.uint8))
+    changed = {key: str(folder / value) if "masks" in key else value for key, value in changed.items()}
+    with pytest.raises(InputError, match=message):
+        run(item, **changed)
+    assert not Path(item.output).parent.exists()

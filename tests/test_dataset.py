@@ -1,0 +1,420 @@
+"""Datasets: from a video's frames to a train.csv that every later stage can trust."""
+
+import csv
+import json
+import shutil
+
+import assemble_dataset
+import caption_frames
+import dataset_frame
+import dataset_from_images
+import filter_dataset
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from PIL import Image
+
+from relane import clips, dataset
+from relane.dataset import Row
+from relane.errors import InputError
+from relane.lanes import Attributes
+from relane.video import write_video
+
+HEIGHT, WIDTH = 48, 64
+
+
+def picture(seed: int, height: int = HEIGHT, width: int = WIDTH) -> np.ndarray:
+    return np.random.default_rng(seed).integers(0, 256, (height, width, 3), np.uint8)
+
+
+def road_mask(height: int = HEIGHT, width: int = WIDTH) -> np.ndarray:
+    return np.arange(height)[:, None].repeat(width, 1) > height // 2
+
+
+def make_dataset(folder, prompts):
+    rows = []
+    for number, prompt in enumerate(prompts):
+        rows.append(Row(f"images/f{number}.png", f"masks/f{number}.png", prompt, prompt))
+        dataset.write_picture(folder / rows[-1].image, picture(number))
+        dataset.write_picture(folder / rows[-1].mask, road_mask())
+    dataset.write_rows(folder / "train.csv", rows)
+    return folder
+
+
+WHITE, YELLOW = Attributes("single", "white", "solid"), Attributes("double", "yellow", "dashed")
+UNCLEAR = Attributes("single", "white", "unknown")
+PROMPTS = [one.prompt() for one in (WHITE, YELLOW, UNCLEAR, WHITE)]
+
+
+# The list
+
+texts = st.text(st.characters(blacklist_categories=("Cs", "Cc")), max_size=30).map(str.strip)
+
+
+@given(
+    st.lists(
+        st.builds(Row, image=st.just("images/a.png"), mask=st.just("masks/a.png"), prompt=texts, prompt_2=texts),
+        min_size=1,
+    )
+)
+def test_rows_come_back_from_the_list_as_they_were_written(tmp_path_factory, rows):
+    folder = tmp_path_factory.mktemp("rows")
+    dataset.write_rows(folder / "train.csv", rows)
+    assert dataset.read_rows(folder) == rows
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ("image,mask,caption\na,b,c\n", "the header is 'image,mask,caption'"),
+        ("", "the header is ''"),
+        ("image,mask,prompt,prompt_2\n", "no rows"),
+        ("image,mask,prompt,prompt_2\na.png,b.png,c\n", "line 2: 3 cells"),
+        ("image,mask,prompt,prompt_2\na.png,b.png,c,d\na.png,b.png,c,d, e\n", "line 3: 5 cells"),
+        ("image,mask,prompt,prompt_2\n,b.png,c,d\n", "line 2: image is blank"),
+        ("image,mask,prompt,prompt_2\n/etc/passwd,b.png,c,d\n", "line 2: image '/etc/passwd' points outside"),
+        ("image,mask,prompt,prompt_2\na.png,../b.png,c,d\n", "line 2: mask '../b.png' points outside"),
+        ('image,mask,prompt,prompt_2\n"a.png,b.png,c,d\n', "not valid CSV"),
+    ],
+)
+def test_a_wrong_list_is_refused_by_line(tmp_path, text, message):
+    (tmp_path / "train.csv").write_text(text)
+    with pytest.raises(InputError, match=message):
+        dataset.read_rows(tmp_path)
+
+
+def test_a_missing_list_is_refused(tmp_path):
+    with pytest.raises(InputError, match="no such file"):
+        dataset.read_rows(tmp_path)
+
+
+def test_a_link_out_of_the_folder_is_refused(tmp_path):
+    folder = make_dataset(tmp_path / "d", PROMPTS[:1])
+    (folder / "images/f0.png").unlink()
+    (folder / "images/f0.png").symlink_to("/etc/passwd")
+    with pytest.raises(InputError, match="points outside"):
+        dataset.read_rows(folder)
+
+
+def break_image(folder):
+    (folder / "images/f1.png").write_bytes(b"\x89PNG no more")
+
+
+def remove_mask(folder):
+    (folder / "masks/f1.png").unlink()
+
+
+def empty_mask(folder):
+    dataset.write_picture(folder / "masks/f1.png", np.zeros((HEIGHT, WIDTH), bool))
+
+
+def resize_mask(folder):
+    dataset.write_picture(folder / "masks/f1.png", road_mask(HEIGHT, WIDTH + 2))
+
+
+def spoil_prompt(folder):
+    text = (folder / "train.csv").read_text()
+    (folder / "train.csv").write_text(text.replace(PROMPTS[1], "a nice road"))
+
+
+FAULTS = [
+    (break_image, "images/f1.png: not a readable picture"),
+    (remove_mask, "masks/f1.png: no such file"),
+    (empty_mask, "masks/f1.png: the mask is empty"),
+    (resize_mask, "the mask is 66x48 but its image is 64x48"),
+    (spoil_prompt, "'a nice road' is no caption"),
+]
+
+
+@pytest.mark.parametrize(("spoil", "message"), FAULTS)
+def test_an_unsound_row_is_refused_by_line_and_filtered_out_with_its_reason(tmp_path, spoil, message):
+    folder = make_dataset(tmp_path / "roads", PROMPTS)
+    dataset.check_rows(folder, dataset.read_rows(folder))
+    spoil(folder)
+    with pytest.raises(InputError, match="train.csv line 3: .*" + message):
+        dataset.check_rows(folder, dataset.read_rows(folder))
+    filter_dataset.main(["--dataset", str(folder), "--suffix", "any_any_any"])
+    made = tmp_path / "roads__any_any_any"
+    assert [row.name for row in dataset.read_rows(made)] == ["f0", "f2", "f3"]
+    (rejected,) = csv.DictReader((made / "rejected.csv").read_text().splitlines())
+    assert rejected["image"] == "images/f1.png"
+    assert message in rejected["reason"]
+
+
+# Filtering
+
+
+def contents(folder):
+    return {str(p.relative_to(folder)): p.read_bytes() for p in sorted(folder.rglob("*")) if p.is_file()}
+
+
+@pytest.mark.parametrize("mode", ["copy", "hardlink", "symlink"])
+def test_a_filtered_dataset_is_a_whole_dataset_of_the_wanted_rows(tmp_path, mode):
+    folder = make_dataset(tmp_path / "roads", PROMPTS)
+    filter_dataset.main(["--dataset", str(folder), "--suffix", "single_white_solid_clearroad", "--mode", mode])
+    made = tmp_path / "roads__single_white_solid_clearroad"
+    assert [row.prompt for row in dataset.read_rows(made)] == [PROMPTS[0], PROMPTS[3]]
+    assert {p.name for p in made.iterdir()} == set(dataset.MEMBERS)
+    for name in ("f0", "f3"):
+        assert (made / f"images/{name}.png").read_bytes() == (folder / f"images/{name}.png").read_bytes()
+        assert (made / f"images/{name}.png").is_symlink() == (mode == "symlink")
+        same = (made / f"masks/{name}.png").stat().st_ino == (folder / f"masks/{name}.png").stat().st_ino
+        assert same == (mode != "copy")
+    assert json.loads((made / "captions/f0.json").read_text())["color"] == "white"
+    stats = json.loads((made / "stats.json").read_text())
+    assert (stats["rows"], stats["rejected"], stats["attributes"]["color"]["white"]) == (2, 2, 2)
+
+
+def test_links_that_would_leave_the_datasets_folder_are_refused(tmp_path):
+    folder = make_dataset(tmp_path / "here/roads", PROMPTS)
+    flags = ["--dataset", str(folder), "--mode", "symlink", "--output", str(tmp_path / "there/roads")]
+    with pytest.raises(InputError, match="too far"):
+        filter_dataset.main(flags)
+    assert not (tmp_path / "there/roads/train.csv").exists()
+
+
+def test_filtering_twice_gives_the_same_bytes_and_flags_equal_the_suffix(tmp_path):
+    folder = make_dataset(tmp_path / "roads", PROMPTS)
+    suffix = "single_any_solid-unknown_byprompt_limit2"
+    filter_dataset.main(["--dataset", str(folder), "--suffix", suffix])
+    first = contents(tmp_path / f"roads__{suffix}")
+    flags = ["--count", "single", "--pattern", "unknown,solid", "--sort", "prompt", "--limit", "2"]
+    filter_dataset.main(["--dataset", str(folder), *flags])
+    assert contents(tmp_path / f"roads__{suffix}") == first
+    assert [row.name for row in dataset.read_rows(tmp_path / f"roads__{suffix}")] == ["f0", "f3"]
+    reasons = [row["reason"] for row in csv.DictReader(first["rejected.csv"].decode().splitlines())]
+    assert sorted(reasons) == ["count is not single (double)", "over the limit (2)"]
+
+
+def test_an_empty_result_says_what_each_condition_removed_and_keeps_the_old_folder(tmp_path):
+    folder = make_dataset(tmp_path / "roads", PROMPTS)
+    made = make_dataset(tmp_path / "roads__double_white_any", PROMPTS[:1])
+    before = contents(made)
+    with pytest.raises(InputError, match=r"none of 4 rows .*count is not double: 3; color is not white: 1"):
+        filter_dataset.main(["--dataset", str(folder), "--suffix", "double_white_any"])
+    assert contents(made) == before
+
+
+def test_a_filter_that_is_given_twice_or_into_itself_is_refused(tmp_path):
+    folder = make_dataset(tmp_path / "roads", PROMPTS)
+    with pytest.raises(InputError, match="not both"):
+        filter_dataset.main(["--dataset", str(folder), "--suffix", "any_any_any", "--limit", "3"])
+    with pytest.raises(InputError, match="into itself"):
+        filter_dataset.main(["--dataset", str(folder), "--suffix", "any_any_any", "--output", str(folder)])
+
+
+# From video to dataset
+
+
+class PaintsRoad:
+    """Stands where RoadSegmenter does: the lower half is road, or nothing where the picture is dark."""
+
+    def image(self, frame, points, negative_points, cleaning):
+        return road_mask(*frame.shape[:2]) & (frame.mean() > 40)
+
+
+class Talks:
+    """Stands where Qwen does: answers by the picture's mean brightness, nonsense for the brightest."""
+
+    def ask(self, questions, *, max_new_tokens, temperature, keys):
+        return [self.answer(images[0].mean()) for images, _ in questions]
+
+    def answer(self, mean):
+        if mean > 150:
+            return "I cannot say."
+        return json.dumps(vars(WHITE if mean < 100 else YELLOW))
+
+
+def frame_args(video, number, output, clip_id="one"):
+    flags = f"--uri {video} --clip-id {clip_id} --camera front --frame {number} --checkpoint none --output {output}"
+    return dataset_frame.parser().parse_args(flags.split())
+
+
+def levels(*values):
+    return [np.full((HEIGHT, WIDTH, 3), value, np.uint8) for value in values]
+
+
+def make_items(folder, video, clip_id, frames=(1, 2, 3, 4, 5)):
+    items = []
+    for number in frames:
+        items.append(folder / f"items/{clip_id}.front_frame{number}")
+        dataset_frame.run(frame_args(video, number, items[-1], clip_id), PaintsRoad())
+    output = folder / f"captioned/{clip_id}.json"
+    args = caption_frames.parser().parse_args(["--items", *map(str, items), "--qwen", "none", "--output", str(output)])
+    caption_frames.run(args, Talks())
+    return items, output
+
+
+def assemble(folder, parts):
+    items = [str(item) for part in parts for item in part[0]]
+    captions = [str(part[1]) for part in parts]
+    assemble_dataset.main(["--items", *items, "--captions", *captions, "--output", str(folder)])
+
+
+def test_frame_n_is_exactly_the_nth_counted_from_one(tmp_path):
+    video = tmp_path / "a.mp4"
+    write_video(video, levels(*range(10, 250, 20)), 10)
+    for number in (1, 2, 7, 12):
+        found, _ = dataset_frame.find_frame(clips.Source(video, str(video)), number)
+        assert abs(found.mean() - (20 * number - 10)) < 4
+    assert dataset_frame.find_frame(clips.Source(video, str(video)), 13) == (None, 12)
+
+
+def test_a_dataset_counts_what_it_dropped_by_reason_and_chunk(tmp_path):
+    video = tmp_path / "chunk_0003/a.mp4"
+    write_video(video, levels(80, 20, 120, 200), 10)  # white, too dark for a road, yellow, unreadable reply
+    folder = tmp_path / "roads"
+    assemble(folder, [make_items(folder, video, "one")])
+    rows = dataset.read_rows(folder)
+    dataset.check_rows(folder, rows)
+    assert [row.prompt for row in rows] == [WHITE.prompt(), YELLOW.prompt(), Attributes().prompt()]
+    assert [row.name for row in rows] == [f"one.front_frame{number}" for number in (1, 3, 4)]
+    stats = json.loads((folder / "stats.json").read_text())
+    expected = {"videos": 1, "kept": 3, "dropped": {"coverage": 1, "past_end": 1}}
+    assert stats["chunks"] == {"chunk_0003": expected}
+    caption = json.loads((folder / "captions/one.front_frame4.json").read_text())
+    assert (caption["reply"], caption["asked"], caption["frame"]) == ("I cannot say.", 2, 4)
+
+
+def test_a_video_given_again_in_another_container_is_dropped_as_a_duplicate(tmp_path):
+    write_video(tmp_path / "chunk_0001/a.mp4", levels(60, 80, 120), 10)
+    (tmp_path / "chunk_0002").mkdir()
+    # Other bytes, the same pictures: the index at the end, and a trailing box that players skip.
+    data = (tmp_path / "chunk_0001/a.mp4").read_bytes()
+    (tmp_path / "chunk_0002/b.mp4").write_bytes(data + b"\x00\x00\x00\x08free")
+    write_video(tmp_path / "chunk_0002/c.mp4", levels(60, 80, 121), 10)
+    folder = tmp_path / "roads"
+    parts = [
+        make_items(folder, tmp_path / path, name, (1, 3))
+        for path, name in (("chunk_0001/a.mp4", "a"), ("chunk_0002/b.mp4", "b"), ("chunk_0002/c.mp4", "c"))
+    ]
+    assemble(folder, parts)
+    assert {row.name.split(".")[0] for row in dataset.read_rows(folder)} == {"a", "c"}
+    stats = json.loads((folder / "stats.json").read_text())
+    assert stats["duplicate_videos"] == {"b.front": "a.front"}
+    assert stats["chunks"]["chunk_0002"] == {"videos": 2, "kept": 2, "dropped": {"duplicate_video": 2}}
+
+
+def test_assembling_again_gives_the_same_bytes_and_leaves_the_frames_alone(tmp_path):
+    write_video(tmp_path / "a.mp4", levels(60, 80, 120), 10)
+    folder = tmp_path / "roads"
+    parts = [make_items(folder, tmp_path / "a.mp4", "a", (1, 2))]
+    assemble(folder, parts)
+    before = contents(folder)
+    assert "items/a.front_frame1/record.json" in before
+    assemble(folder, parts)
+    assert contents(folder) == before
+
+
+def test_a_dataset_without_a_kept_frame_says_why(tmp_path):
+    write_video(tmp_path / "a.mp4", levels(5, 5), 10)
+    folder = tmp_path / "roads"
+    part = make_items(folder, tmp_path / "a.mp4", "a", (1, 9))
+    with pytest.raises(InputError, match=r"no frame was kept of 2; dropped: {'coverage': 1, 'past_end': 1}"):
+        assemble(folder, [part])
+    assert not (folder / "train.csv").exists()
+
+
+def test_a_kept_frame_without_a_caption_is_refused(tmp_path):
+    write_video(tmp_path / "a.mp4", levels(80, 80), 10)
+    items, captions = make_items(tmp_path, tmp_path / "a.mp4", "a", (1,))
+    captions.write_text('{"captions": {}}')
+    with pytest.raises(InputError, match="none of --captions has a caption"):
+        assemble(tmp_path / "roads", [(items, captions)])
+
+
+def test_a_broken_video_leaves_no_item(tmp_path):
+    (tmp_path / "a.mp4").write_bytes(b"not a video")
+    with pytest.raises(InputError, match="not a readable video"):
+        dataset_frame.run(frame_args(tmp_path / "a.mp4", 1, tmp_path / "item"), PaintsRoad())
+    assert not (tmp_path / "item").exists()
+
+
+def test_the_real_models_make_an_item_and_a_caption(tmp_path, tiny):
+    write_video(tmp_path / "a.mp4", [picture(1, 96, 128)] * 2, 10)
+    flags = f"--uri {tmp_path}/a.mp4 --clip-id a --camera front --frame 2 --device cpu --min-coverage 0"
+    dataset_frame.main([*flags.split(), "--checkpoint", str(tiny("sam2")), "--output", str(tmp_path / "item")])
+    assert (tmp_path / "item/mask.png").is_file()
+    flags = f"--items {tmp_path}/item --qwen {tiny('qwen')} --device cpu --dtype float32 --caption-max-tokens 4"
+    caption_frames.main([*flags.split(), "--output", str(tmp_path / "captions.json")])
+    captions = json.loads((tmp_path / "captions.json").read_text())["captions"]
+    assert captions["item"]["asked"] == 2  # a random model never answers in JSON
+    assert captions["item"]["prompt"] == Attributes().prompt()
+
+
+# Own pictures
+
+
+@pytest.fixture
+def own(tmp_path):
+    folder = tmp_path / "own"
+    folder.mkdir()
+    Image.fromarray(picture(1)).save(folder / "a.png")
+    exif = Image.Exif()
+    exif[0x0112] = 6  # taken with the camera on its side: to be turned by a quarter
+    Image.fromarray(picture(2, 40, 80)).save(folder / "b.jpg", exif=exif)
+    (folder / "notes.txt").write_text("no picture")
+    (tmp_path / "captions.csv").write_text(f"image,prompt\na.png,{WHITE.prompt()}\nb.jpg,{YELLOW.prompt()}\n")
+    return tmp_path
+
+
+def own_flags(own, *more):
+    return ["--images", f"{own}/own", "--captions", f"{own}/captions.csv", "--output", f"{own}/d", *more]
+
+
+@pytest.mark.parametrize("shape", ["rectangle", "brush"])
+def test_own_pictures_become_a_dataset_with_drawn_masks(own, shape):
+    dataset_from_images.main(own_flags(own, "--mask-shape", shape))
+    rows = dataset.read_rows(own / "d")
+    dataset.check_rows(own / "d", rows)
+    assert [row.prompt for row in rows] == [WHITE.prompt(), YELLOW.prompt()]
+    assert dataset.read_image(own / "d/images/b.png").shape == (80, 40, 3)
+    before = contents(own / "d")
+    dataset_from_images.main(own_flags(own, "--mask-shape", shape))
+    assert contents(own / "d") == before
+    dataset_from_images.main(own_flags(own, "--mask-shape", shape, "--seed", "7"))
+    assert contents(own / "d")["masks/a.png"] != before["masks/a.png"]
+
+
+@given(st.sampled_from(["rectangle", "brush"]), st.integers(3, 60), st.integers(3, 60), st.integers())
+def test_drawn_masks_are_never_empty_nor_in_the_sky(shape, height, width, seed):
+    mask = dataset_from_images.drawn_mask(shape, height, width, seed)
+    assert mask.shape == (height, width)
+    assert mask.any()
+    assert shape == "brush" or not mask[: height // 3].any()
+
+
+def test_own_masks_are_found_by_name_and_must_fit(own):
+    dataset.write_picture(own / "m/a.png", road_mask())
+    with pytest.raises(InputError, match=r"no mask for b.jpg; expected b.png"):
+        dataset_from_images.main(own_flags(own, "--masks", f"{own}/m"))
+    dataset.write_picture(own / "m/b.png", road_mask())
+    with pytest.raises(InputError, match=r"b.jpg: its mask: the mask is 64x48 but its image is 40x80"):
+        dataset_from_images.main(own_flags(own, "--masks", f"{own}/m"))
+    assert not (own / "d/train.csv").exists()
+    dataset.write_picture(own / "m/b.png", road_mask(80, 40))
+    dataset_from_images.main(own_flags(own, "--masks", f"{own}/m"))
+    assert (dataset.read_mask(own / "d/masks/b.png") == road_mask(80, 40)).all()
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ("file,prompt\n", "the header must be"),
+        ("image,prompt\na.png,a road\n", "line 2: 'a road' is no caption"),
+        (f"image,prompt\na.png,{PROMPTS[0]}\n", "no caption for b.jpg"),
+        (f"image,prompt\na.png,{PROMPTS[0]}\nc.png,{PROMPTS[0]}\n", "line 3: 'c.png' is no picture"),
+        (f"image,prompt\na.png,{PROMPTS[0]}\na.png,{PROMPTS[0]}\n", "line 3: 'a.png' is named twice"),
+    ],
+)
+def test_wrong_captions_of_own_pictures_are_refused(own, text, message):
+    (own / "captions.csv").write_text(text)
+    with pytest.raises(InputError, match=message):
+        dataset_from_images.main(own_flags(own, "--mask-shape", "brush"))
+
+
+def test_pictures_of_one_name_are_refused(own):
+    shutil.copy(own / "own/a.png", own / "own/a.jpg")
+    with pytest.raises(InputError, match="have the same name"):
+        dataset_from_images.main(own_flags(own, "--mask-shape", "brush"))
