@@ -5,7 +5,8 @@ from snakemake.utils import min_version
 min_version("9.27.1")
 
 
-configfile: "config/config.yaml"
+# By the Snakefile and not by the working directory, so that --directory may point elsewhere.
+configfile: f"{workflow.basedir}/config/config.yaml"
 
 
 include: "rules/common.smk"

@@ -15,7 +15,6 @@ from relane.errors import InputError
 from relane.sheet import Clip, check_clips, read_sheet
 from relane.sources import resolve_local
 
-
 # The interpreter that runs Snakemake runs the scripts too, whether or not the environment is activated.
 PYTHON = sys.executable
 SCRIPTS = Path(workflow.basedir) / "scripts"

@@ -19,7 +19,9 @@ wildcard_constraints:
 def dataset_videos(dataset: str) -> list[str]:
     """The slice of the sheet that a dataset takes."""
     if dataset not in config["datasets"]:
-        raise WorkflowError(f"{dataset}: no such dataset; config.datasets has {', '.join(config['datasets']) or 'none'}")
+        raise WorkflowError(
+            f"{dataset}: no such dataset; config.datasets has {', '.join(config['datasets']) or 'none'}"
+        )
     part = config["datasets"][dataset]
     return list(CLIPS)[part["start"] :][: part["limit"] or None]
 

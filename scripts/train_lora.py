@@ -193,9 +193,16 @@ def run(args: argparse.Namespace) -> None:
     """Train, or go on training. Raises InputError as `prepare` does, and when the loss is no longer finite."""
     import time
 
+    import diffusers
+    import torch
+    import transformers
+
     from relane.lora import checkpoints
     from relane.lora.cache import load_part
 
+    # The bars of loading say nothing that the log should keep.
+    diffusers.utils.logging.disable_progress_bar()
+    transformers.utils.logging.disable_progress_bar()
     accelerator = make_accelerator(args)
     main = accelerator.is_main_process
     started = time.perf_counter()
@@ -205,7 +212,8 @@ def run(args: argparse.Namespace) -> None:
         for folder in (args.output, trainer.cache.folder):
             checkpoints.clear_partial(folder)
         trainer.cache.prune()
-    vae = load_part(args.flux_fill, "vae", trainer.dtype) if main and args.sample_every else None
+    # In float32, whatever the training is in: Accelerate gives out the transformer's results so.
+    vae = load_part(args.flux_fill, "vae", torch.float32) if main and args.sample_every else None
     writer = None
     if main:
         from torch.utils.tensorboard import SummaryWriter

@@ -163,7 +163,7 @@ def test_pictures_of_several_sizes_need_batches_of_one_or_a_common_size(flags, r
     dataset.write_picture(rows_folder / "images/7.png", np.full((48, 32, 3), 90, np.uint8))
     dataset.write_picture(rows_folder / "masks/7.png", np.ones((48, 32), bool))
     train_lora.main(flags())
-    with pytest.raises(InputError, match="7.png is 32x48 in training"):
+    with pytest.raises(InputError, match=r"7\.png is 32x48 in training"):
         train_lora.main(flags("--train-batch-size", 2, output="two"))
     train_lora.main(flags("--train-batch-size", 2, "--height", 32, "--width", 32, output="two"))
 

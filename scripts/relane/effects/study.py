@@ -217,8 +217,8 @@ def notes_on(rows: Sequence[dict[str, Any]], rollouts: Sequence[Rollout], unchan
     notes = []
     if rows and len(clips) < FEWEST:
         notes.append(
-            f"{len(clips)} clip{'s' if len(clips) > 1 else ''}: the numbers describe these clips only. Intervals and p "
-            f"values need at least {FEWEST}, because the clip is the unit that is resampled."
+            f"{len(clips)} clip{'s' if len(clips) > 1 else ''}: the numbers hold for what was driven, no further. "
+            f"Intervals and p values need at least {FEWEST} clips, because the clip is the unit that is resampled."
         )
     if rows and SHAM not in arms:
         notes.append(

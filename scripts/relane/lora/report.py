@@ -90,8 +90,8 @@ def paint_samples(
         image, mask = cache.pixels(number)
         row = cache[number]
         painted = pipe(
-            prompt_embeds=row.prompt[None].to(device),
-            pooled_prompt_embeds=row.pooled[None].to(device),
+            prompt_embeds=row.prompt[None].to(device, vae.dtype),
+            pooled_prompt_embeds=row.pooled[None].to(device, vae.dtype),
             image=Image.fromarray(image),
             mask_image=Image.fromarray(mask.astype(np.uint8) * 255),
             height=mask.shape[0],

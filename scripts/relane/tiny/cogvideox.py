@@ -94,7 +94,8 @@ def build(folder: Path, seed: int = 0) -> None:
                 temporal_compression_ratio=4,
                 scaling_factor=0.7,
             ),
-            transformer=CogVideoXTransformer3DModel(**NETWORK, num_layers=4),
+            # Position tables are built in float64; a checkpoint holds one dtype.
+            transformer=CogVideoXTransformer3DModel(**NETWORK, num_layers=4).float(),
             scheduler=CogVideoXDPMScheduler(**SCHEDULER),
         )
     with atomic_folder(folder) as partial:

@@ -16,7 +16,7 @@ def build(folder: Path, seed: int = 0) -> None:
     """
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
-        branch = CogvideoXBranchModel(**NETWORK, num_layers=2)
+        branch = CogvideoXBranchModel(**NETWORK, num_layers=2).float()
         for linear in branch.branch_blocks:
             torch.nn.init.normal_(linear.weight, std=0.02)
     with atomic_folder(folder) as partial:

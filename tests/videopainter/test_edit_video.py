@@ -1,0 +1,166 @@
+"""The script end to end on the tiny checkpoints."""
+
+import json
+import re
+import subprocess
+import sys
+from pathlib import Path
+
+import edit_video
+import numpy as np
+import pytest
+from PIL import Image
+
+from relane import video
+from relane.errors import InputError
+
+FRAMES, HEIGHT, WIDTH = 21, 180, 320
+
+
+def write_inputs(folder, masks: np.ndarray) -> np.ndarray:
+    """A clip of moving stripes and what belongs to it; returns the clip's frames as they are decoded."""
+    y, x = np.mgrid[:HEIGHT, :WIDTH]
+    frames = [np.stack([x // 2, y, (x + y + 8 * t) % 256], axis=-1).astype(np.uint8) for t in range(FRAMES)]
+    video.write_video(folder / "clip.mp4", frames, 10)
+    (folder / "clip.json").write_text(json.dumps({"video": "a.front", "fps": 10, "frames": FRAMES}))
+    np.savez_compressed(folder / "region.npz", masks.astype(np.uint8))
+    Image.fromarray(frames[0][:, ::-1]).save(folder / "first.png")
+    (folder / "first.json").write_text(json.dumps({"caption": "road with double yellow solid lane markings"}))
+    return video.read_frames(folder / "clip.mp4")
+
+
+def trapezoid() -> np.ndarray:
+    masks = np.zeros((FRAMES, HEIGHT, WIDTH), bool)
+    masks[:, 110:160, 100:220] = True
+    return masks
+
+
+def arguments(folder, tiny, **extra: str) -> list[str]:
+    flags = {
+        "clip": folder / "clip.mp4",
+        "clip-json": folder / "clip.json",
+        "inpaint-masks": folder / "region.npz",
+        "first-frame": folder / "first.png",
+        "first-frame-json": folder / "first.json",
+        "cogvideox": tiny("cogvideox"),
+        "videopainter": tiny("videopainter"),
+        "videopainter-id": "",
+        "output": folder / "x_vp_edit_sample0.mp4",
+        "generated": folder / "x_generated.mp4",
+        "panels": folder / "x_panels.mp4",
+        "sidecar": folder / "x_vp_edit_sample0.json",
+        "text-cache": folder / "text",
+        "num-inference-steps": "2",
+        "stride": "16",
+        "device": "cpu",
+        "dtype": "bfloat16",
+    }
+    flags |= {name.replace("_", "-"): value for name, value in extra.items()}
+    return [f"--{name}={value}" for name, value in flags.items()]
+
+
+@pytest.fixture
+def written(monkeypatch) -> dict[str, np.ndarray]:
+    """The frames that go to the encoder, by file name, as the script hands them over."""
+    frames, write = {}, video.write_video
+
+    def keep(path, source, fps, crf=18):
+        frames[Path(path).name] = stack = np.stack(list(source))
+        return write(path, stack, fps, crf)
+
+    monkeypatch.setattr(video, "write_video", keep)
+    return frames
+
+
+def test_an_edit_changes_the_mask_alone_and_is_recorded(tmp_path, tiny, written):
+    masks = trapezoid()
+    source = write_inputs(tmp_path, masks)
+    written.clear()
+    edit_video.main(arguments(tmp_path, tiny, mask_feather="4", color_match="true"))
+
+    result = written["x_vp_edit_sample0.mp4"]
+    assert result.shape == source.shape
+    far = np.ones((HEIGHT, WIDTH), bool)
+    far[110 - 4 : 160 + 4, 100 - 4 : 220 + 4] = False
+    np.testing.assert_array_equal(result[:, far], source[:, far])
+    assert (result[:, 120:150, 110:210] != source[:, 120:150, 110:210]).mean() > 0.5
+    assert written["x_generated.mp4"].shape == (FRAMES, 128, 192, 3)
+    assert written["x_panels.mp4"].shape == (FRAMES, 128, 4 * 192, 3)
+    np.testing.assert_array_equal(written["x_panels.mp4"][:, :, -192:], written["x_generated.mp4"])
+    info = video.probe(tmp_path / "x_vp_edit_sample0.mp4")
+    assert (info.width, info.height, info.frames, info.fps) == (WIDTH, HEIGHT, FRAMES, 10)
+
+    record = json.loads((tmp_path / "x_vp_edit_sample0.json").read_text())
+    assert record["prompt"] == "road with double yellow solid lane markings"
+    assert record["windows"] == {"length": 17, "starts": [0, 4], "frames": FRAMES}
+    assert record["parameters"]["mask_feather"] == 4
+    assert record["parameters"]["num_inference_steps"] == 2
+    assert {"text", "encode", "denoise", "decode", "write"} <= record["seconds"].keys()
+    assert record["gpu_peak_bytes"] == 0
+    assert record["host_peak_bytes"] > 0
+    assert set(record["inputs"]) == {"clip", "clip_json", "inpaint_masks", "first_frame", "first_frame_json"}
+
+
+def test_one_load_serves_many_items_and_gives_the_same_bytes(tmp_path, tiny):
+    write_inputs(tmp_path, trapezoid())
+    args = edit_video.parser().parse_args(arguments(tmp_path, tiny, panels=""))
+    models = edit_video.load(args)
+    outputs = [tmp_path / "x_vp_edit_sample0.mp4", tmp_path / "x_generated.mp4"]
+    contents = []
+    for _ in range(2):
+        edit_video.run(args, models)
+        contents.append([path.read_bytes() for path in outputs])
+        for path in outputs:
+            path.unlink()
+    assert contents[0] == contents[1]
+    assert not (tmp_path / "x_panels.mp4").exists()
+
+
+def test_exact_mode_runs_and_leaves_out_the_tail(tmp_path, tiny, written):
+    write_inputs(tmp_path, trapezoid())
+    edit_video.main(arguments(tmp_path, tiny, mode="exact", stride="17", fit="squash", prev_clip_weight="0.5"))
+    assert len(written["x_vp_edit_sample0.mp4"]) == 17
+    record = json.loads((tmp_path / "x_vp_edit_sample0.json").read_text())
+    assert record["parameters"]["guidance"] == "original_dynamic"
+
+
+@pytest.mark.parametrize(
+    ("damage", "message"),
+    [
+        ("fewer masks", r"masks are \(frames, height, width\) \(20, 180, 320\)"),
+        ("no mask", "no pixel of any frame is masked"),
+        ("small first frame", "first frame is 160x90"),
+        ("no caption", "no `caption`"),
+        ("text as image", "no readable image"),
+    ],
+)
+def test_bad_input_is_named_and_nothing_is_written(tmp_path, tiny, damage, message):
+    masks = trapezoid()
+    write_inputs(tmp_path, masks[:-1] if damage == "fewer masks" else masks & (damage != "no mask"))
+    if damage == "small first frame":
+        Image.new("RGB", (160, 90)).save(tmp_path / "first.png")
+    elif damage == "text as image":
+        (tmp_path / "first.png").write_text("no image")
+    elif damage == "no caption":
+        (tmp_path / "first.json").write_text("{}")
+    with pytest.raises(InputError, match=message):
+        edit_video.main(arguments(tmp_path, tiny))
+    assert not list(tmp_path.glob("x_*"))
+
+
+def test_a_short_clip_names_the_frames_needed(tmp_path, tiny, monkeypatch):
+    monkeypatch.setitem(globals(), "FRAMES", 16)
+    write_inputs(tmp_path, trapezoid())
+    with pytest.raises(InputError, match=re.escape("16 frames; the video model needs at least 17")):
+        edit_video.main(arguments(tmp_path, tiny))
+
+
+def test_help_does_not_import_torch():
+    code = (
+        "import sys; sys.path.insert(0, 'scripts'); import edit_video\n"
+        "try: edit_video.main(['--help'])\n"
+        "except SystemExit: pass\n"
+        "assert 'torch' not in sys.modules"
+    )
+    root = Path(edit_video.__file__).parents[1]
+    subprocess.run([sys.executable, "-c", code], check=True, cwd=root, capture_output=True)

@@ -1,0 +1,58 @@
+"""Prompt embeddings are those of the stock pipeline, and are computed once for a text and a checkpoint."""
+
+import shutil
+
+import pytest
+import torch
+from safetensors.torch import load_file, save_file
+
+from relane.errors import InputError
+from relane.videopainter import text
+from relane.videopainter.text import cache_file, prompt_embeddings
+
+CPU = torch.device("cpu")
+PROMPT = "road with single white dashed lane markings"
+
+
+def embed(folder, texts, cache=None):
+    return prompt_embeddings(folder, texts, 32, CPU, torch.float32, cache)
+
+
+def test_embeddings_are_the_stock_pipelines(tiny):
+    from diffusers import CogVideoXImageToVideoPipeline
+
+    pipeline = CogVideoXImageToVideoPipeline.from_pretrained(tiny("cogvideox"), local_files_only=True)
+    with torch.no_grad():  # with gradients other kernels run
+        expected = pipeline.encode_prompt(PROMPT, device=CPU, max_sequence_length=32)
+    for ours, theirs in zip(embed(tiny("cogvideox"), [PROMPT, ""]), expected, strict=True):
+        assert torch.equal(ours, theirs)
+
+
+def test_a_cached_text_does_not_load_the_encoder(tiny, tmp_path, monkeypatch):
+    first = embed(tiny("cogvideox"), [PROMPT, ""], tmp_path)
+    asked = []
+    encode = text._encode
+    monkeypatch.setattr(
+        text, "_encode", lambda folder, texts, *rest: asked.extend(texts) or encode(folder, texts, *rest)
+    )
+    again = embed(tiny("cogvideox"), [PROMPT, ""], tmp_path)
+    assert asked == []
+    assert all(torch.equal(one, other) for one, other in zip(first, again, strict=True))
+    embed(tiny("cogvideox"), ["another road", ""], tmp_path)
+    assert asked == ["another road"]
+
+
+def test_another_checkpoint_is_another_entry(tiny, tmp_path):
+    other = tmp_path / "other"
+    shutil.copytree(tiny("cogvideox"), other)
+    path = other / "text_encoder" / "model.safetensors"
+    tensors = load_file(path)
+    tensors["shared.weight"] += 1
+    save_file(tensors, path, {"format": "pt"})
+    names = {cache_file("c", folder, PROMPT, 32, torch.float32).name for folder in (tiny("cogvideox"), other)}
+    assert len(names) == 2
+
+
+def test_a_folder_without_an_encoder_is_named(tmp_path):
+    with pytest.raises(InputError, match="tokenizer"):
+        embed(tmp_path, [PROMPT])
