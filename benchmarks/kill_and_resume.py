@@ -2,7 +2,7 @@
 
     .venv/bin/python benchmarks/kill_and_resume.py --kills 3 --seed 0 [TARGET...]
 
-Works in two throw-away copies of this checkout, with the demo's configuration. Videos must be frame-equal; masks, pictures
+Works in two copies of this checkout, with the configuration of the demo. Videos must be frame-equal; masks, pictures
 and arrays byte-equal. Texts and tables (.json, .txt, .csv, .html) record seconds or memory and are not compared, only
 their presence is. Exit status 1 on any difference.
 """

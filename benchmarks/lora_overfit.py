@@ -1,10 +1,10 @@
-"""Does the LoRA learn? Eight rows, by scripts/train_lora.py: how far the loss falls, and what is painted before and after.
+"""Does the LoRA learn? Eight rows, by scripts/train_lora.py: how far the loss falls, and what is painted then.
 
     python benchmarks/lora_overfit.py                                            # about a minute on a CPU
     python benchmarks/lora_overfit.py --flux-fill FOLDER --dataset FOLDER ...    # a trained model, the first 8 rows
 
-Without `--flux-fill` a tiny transformer first learns (all its weights) to fill 64 pictures of empty road; then the LoRA,
-on its attention alone, has to learn eight with lane markings. "Nearer" is measured in latents, inside the mask: the root
+Without `--flux-fill` a tiny transformer first learns (all its weights) to fill 64 pictures of empty road; then the
+LoRA, on its attention alone, has to learn eight with lane markings. "Nearer" is in latents, inside the mask: the root
 mean square distance of what the pipeline paints to the row's own latents, without and with the LoRA, same noise.
 """
 

@@ -35,7 +35,15 @@ def main() -> None:
         sheet = Path(folder) / "clips.csv"
         rows = [f"clip{number:06d},camera_front_wide_120fov,,hf://x/y@main,," for number in range(clips)]
         sheet.write_text("\n".join(["clip_id,camera,uri,pai_root,size,checksum", *rows]) + "\n")
-        command = [Path(sys.executable).with_name("snakemake"), "-n", "--quiet", "rules", "-s", ROOT / "Snakefile", "-c1"]
+        command = [
+            Path(sys.executable).with_name("snakemake"),
+            "-n",
+            "--quiet",
+            "rules",
+            "-s",
+            ROOT / "Snakefile",
+            "-c1",
+        ]
         command += ["--directory", folder, "--config", f"clips={sheet}", f"instructions={INSTRUCTIONS}"]
         started = time.monotonic()
         done = subprocess.run(command, capture_output=True, text=True, check=False)

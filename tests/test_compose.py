@@ -115,3 +115,12 @@ def test_colour_match_takes_a_constant_cast_away():
     cast = (frame.astype(int) + np.array((20, -10, 5))).astype(np.uint8)
     np.testing.assert_array_equal(paste(frame, cast, mask, region, 4, color_match=True), frame)
     assert (paste(frame, cast, mask, region, 4, color_match=False)[mask] != frame[mask]).any()
+
+
+def test_colour_match_does_not_reach_beyond_the_box():
+    frame = np.full((32, 64, 3), 100, np.uint8)
+    mask = np.zeros((32, 64), bool)
+    mask[10:20, 30:46] = True
+    region = Region(0, 0, 48, 32, 48, 32)  # ends two columns beside the mask, inside its feather
+    result = paste(frame, painted_for(region, 60), mask, region, 8, color_match=True)
+    assert (result[:, 48:] == 100).all()

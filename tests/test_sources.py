@@ -29,6 +29,9 @@ def touch(root: Path, *names: str) -> Path:
 def bucket():
     """A bucket in fsspec's in-memory store: `memory://<name>/...`."""
     fs = fsspec.filesystem("memory")
+    # The store is one for the whole process: other tests may have left objects in it.
+    for name in fs.ls("/", detail=False):
+        fs.rm(name, recursive=True)
 
     def put(*names: str):
         for name in names:

@@ -56,3 +56,29 @@ def test_another_checkpoint_is_another_entry(tiny, tmp_path):
 def test_a_folder_without_an_encoder_is_named(tmp_path):
     with pytest.raises(InputError, match="tokenizer"):
         embed(tmp_path, [PROMPT])
+
+
+def test_a_released_folder_with_only_a_sentencepiece_model_serves(tmp_path):
+    import sentencepiece
+
+    lines = ["road with double yellow solid lane markings", "white dashed lines on a street"] * 20
+    sentencepiece.SentencePieceTrainer.train(
+        sentence_iterator=iter(lines), model_prefix=str(tmp_path / "spiece"), vocab_size=30, model_type="unigram",
+        pad_id=0, eos_id=1, unk_id=2, bos_id=-1, minloglevel=2,
+    )  # fmt: skip
+    ids = text._tokenizer(tmp_path)("road with  double lines")
+    model = sentencepiece.SentencePieceProcessor(model_file=str(tmp_path / "spiece.model"))
+    assert ids[-1] == 1
+    assert model.decode(ids[:-1]) == "road with double lines"
+
+
+def test_a_long_prompt_is_cut_and_keeps_its_end_token(tiny, monkeypatch):
+    seen = []
+    tokenizer = text._tokenizer
+    monkeypatch.setattr(
+        text, "_tokenizer", lambda folder: lambda words: seen.append(tokenizer(folder)(words)) or seen[-1]
+    )
+    (long,) = embed(tiny("cogvideox"), ["road " * 50])
+    (cut,) = embed(tiny("cogvideox"), ["road " * 31])
+    assert len(seen[0]) == 51
+    assert torch.equal(long, cut)

@@ -3,6 +3,7 @@
 import gc
 import hashlib
 import logging
+from collections.abc import Callable
 from pathlib import Path
 
 import torch
@@ -11,6 +12,9 @@ from safetensors.torch import load_file, save_file
 from relane.digest import weights_digest
 from relane.errors import InputError
 from relane.files import atomic_file
+
+# T5's padding and end of text.
+PAD, END = 0, 1
 
 
 def prompt_embeddings(
@@ -45,26 +49,46 @@ def cache_file(cache: str | Path, cogvideox: str | Path, text: str, max_length: 
     return Path(cache) / f"{hashlib.sha256(key.encode()).hexdigest()}.safetensors"
 
 
+def _tokenizer(folder: Path) -> Callable[[str], list[int]]:
+    """From a text to T5's token ids, the end token included.
+
+    The released folder holds only a SentencePiece model; it is read by SentencePiece itself, because transformers
+    converts it through protobuf code that must match the installed protobuf's major version.
+    """
+    if (folder / "tokenizer.json").is_file():
+        from transformers import AutoTokenizer
+
+        tokenizer = AutoTokenizer.from_pretrained(folder, local_files_only=True)
+        return lambda text: tokenizer(text).input_ids
+    if not (folder / "spiece.model").is_file():
+        raise InputError(f"{folder}: neither tokenizer.json nor spiece.model in it; fetch the checkpoint again")
+    from sentencepiece import SentencePieceProcessor
+
+    model = SentencePieceProcessor(model_file=str(folder / "spiece.model"))
+    return lambda text: [*model.encode(text), END]
+
+
 def _encode(
     folder: Path, texts: list[str], max_length: int, device: torch.device, dtype: torch.dtype
 ) -> list[torch.Tensor]:
-    from transformers import AutoTokenizer, T5EncoderModel
+    from transformers import T5EncoderModel
 
     for part in ("tokenizer", "text_encoder"):
         if not (folder / part).is_dir():
             raise InputError(f"{folder}: no {part}/ folder; is it a whole CogVideoX-5b-I2V checkpoint?")
-    tokenizer = AutoTokenizer.from_pretrained(folder / "tokenizer", local_files_only=True)
+    tokens_of = _tokenizer(folder / "tokenizer")
     encoder = T5EncoderModel.from_pretrained(folder / "text_encoder", dtype=dtype, local_files_only=True)
     encoder = encoder.eval().to(device)
     embeddings = []
     with torch.no_grad():
         for text in texts:
-            ids = tokenizer(text, add_special_tokens=True).input_ids
+            ids = tokens_of(text)
             if len(ids) > max_length:
                 logging.getLogger(__name__).warning("prompt cut from %d to %d tokens: %s", len(ids), max_length, text)
+                ids = [*ids[: max_length - 1], END]
             # One text at a time, padded, without an attention mask: what CogVideoX was trained with.
-            tokens = tokenizer(text, padding="max_length", max_length=max_length, truncation=True, return_tensors="pt")
-            embeddings.append(encoder(tokens.input_ids.to(device))[0].to("cpu", dtype).contiguous())
+            padded = torch.tensor([ids + [PAD] * (max_length - len(ids))])
+            embeddings.append(encoder(padded.to(device))[0].to("cpu", dtype).contiguous())
     del encoder
     gc.collect()
     if device.type == "cuda":
