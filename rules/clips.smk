@@ -15,6 +15,12 @@ def local_source(wildcards) -> list[str]:
     return [clip.uri] if clip.uri and "://" not in clip.uri else []
 
 
+def clip_flags(wildcards) -> str:
+    """The clip section; only a clip that can be driven has an instant to end its window at."""
+    anchor = config["clip"]["anchor"] if CLIPS[wildcards.video].drivable else "start"
+    return relane_config.flags({**config["clip"], "anchor": anchor})
+
+
 rule prepare_clip:
     """Decode by true frame times, resample by time to clip.fps, write one H.264 file and its sidecar."""
     input:
@@ -31,7 +37,7 @@ rule prepare_clip:
     resources:
         network=1,
     params:
-        flags=flags("clip"),
+        flags=clip_flags,
         source=lambda wildcards: source_flags(wildcards.video),
         code=code("prepare_clip.py"),
     shell:

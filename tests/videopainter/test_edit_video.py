@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from relane import video
+from relane import noise, video
 from relane.errors import InputError
 
 FRAMES, HEIGHT, WIDTH = 21, 180, 320
@@ -114,6 +114,21 @@ def test_one_load_serves_many_items_and_gives_the_same_bytes(tmp_path, tiny):
             path.unlink()
     assert contents[0] == contents[1]
     assert not (tmp_path / "x_panels.mp4").exists()
+
+
+def test_noise_depends_on_seed_and_clip_and_not_on_the_instruction(tmp_path, tiny, monkeypatch):
+    write_inputs(tmp_path, trapezoid())
+    models, keys, generator = None, [], noise.generator
+    monkeypatch.setattr(noise, "generator", lambda *key: keys[-1].append(key) or generator(*key))
+    for caption in ("road with single white dashed lane markings", "road with double yellow solid lane markings"):
+        (tmp_path / "first.json").write_text(json.dumps({"caption": caption}))
+        args = edit_video.parser().parse_args(arguments(tmp_path, tiny, panels="", num_inference_steps="1", seed="7"))
+        models = models or edit_video.load(args)
+        keys.append([])
+        edit_video.run(args, models)
+    assert keys[0] == keys[1]
+    assert {key[:2] for key in keys[0]} == {(7, "a.front")}
+    assert len(set(keys[0])) == len(keys[0])  # no draw is used twice
 
 
 def test_exact_mode_runs_and_leaves_out_the_tail(tmp_path, tiny, written):

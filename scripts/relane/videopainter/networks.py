@@ -211,7 +211,6 @@ class VideoPainterTransformer(CogVideoXTransformer3DModel):
         only the tokens outside it take the samples. `previous_states`: `keep_states` of the previous window;
         `memory_mask` (B, N_t+N_v) bool, for resampling attention.
         """
-        batch, frames, _, height, width = hidden_states.shape
         temb = self.time_embedding(self.time_proj(timestep).to(hidden_states.dtype))
         tokens = self.embedding_dropout(self.patch_embed(encoder_hidden_states, hidden_states))
         text_length = encoder_hidden_states.shape[1]
@@ -237,10 +236,7 @@ class VideoPainterTransformer(CogVideoXTransformer3DModel):
                 states.append(torch.cat([text, video], dim=1))
 
         video = self.proj_out(self.norm_out(self.norm_final(video), temb=temb))
-        patch = self.config.patch_size
-        output = video.reshape(batch, frames, height // patch, width // patch, -1, patch, patch)
-        output = output.permute(0, 1, 4, 2, 5, 3, 6).flatten(5, 6).flatten(3, 4)
-        return output, (states if keep_states else None)
+        return unpatchify(video, hidden_states.shape, self.config.patch_size), (states if keep_states else None)
 
 
 class CogvideoXBranchModel(CogVideoXTransformer3DModel):
@@ -301,6 +297,13 @@ class CogvideoXBranchModel(CogVideoXTransformer3DModel):
             )
             samples.append((out(video) * conditioning_scale).to(video.dtype))
         return samples
+
+
+def unpatchify(tokens: torch.Tensor, shape: torch.Size, patch: int) -> torch.Tensor:
+    """Video tokens (B, N_v, C * patch * patch) to latents (B, L, C, h, w); `shape` is (B, L, any, h, w)."""
+    batch, frames, _, height, width = shape
+    cells = tokens.reshape(batch, frames, height // patch, width // patch, -1, patch, patch)
+    return cells.permute(0, 1, 4, 2, 5, 3, 6).flatten(5, 6).flatten(3, 4)
 
 
 def sample_of_block(
