@@ -76,9 +76,14 @@ def model_folder(name: str) -> str:
     return config["checkpoints"][name]
 
 
+VIDEOS_OF: dict[str, list[str]] = {}
+for _video, _clip in CLIPS.items():
+    VIDEOS_OF.setdefault(_clip.clip_id, []).append(_video)
+
+
 def videos_of(clip: str) -> list[str]:
     """The videos (cameras) of one clip that the sheet names."""
-    return [video for video, item in CLIPS.items() if item.clip_id == clip]
+    return VIDEOS_OF.get(clip, [])
 
 
 def source_flags(video: str) -> str:
@@ -86,8 +91,3 @@ def source_flags(video: str) -> str:
     clip = CLIPS[video]
     source = {"clip_id": clip.clip_id, "camera": clip.camera, "uri": clip.uri, "pai_root": clip.pai_root}
     return relane_config.flags({**{k: v for k, v in source.items() if v}, "checksum": clip.checksum or None})
-
-
-def job_log(name: str) -> str:
-    """Where a job writes what it has to say."""
-    return f"logs/{{run}}/{name}.log"
