@@ -1,10 +1,12 @@
 """One run of the whole demo a session, in a copy of the checkout; the tests here read it, or plan on top of it."""
 
+import os
 import subprocess
 import sys
 from pathlib import Path
 
 import pytest
+from filelock import FileLock
 
 from tests.dag.conftest import copy_checkout
 
@@ -17,13 +19,24 @@ def snakemake(checkout: Path, *words: str) -> subprocess.CompletedProcess:
     return subprocess.run(command, cwd=checkout, capture_output=True, text=True, check=False)
 
 
-@pytest.fixture(scope="session")
-def demo(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A checkout in which `make demo` has run, by the same three commands."""
-    checkout = copy_checkout(tmp_path_factory.mktemp("demo") / "relane")
+def run_demo(checkout: Path) -> None:
+    """What `make demo` does after installation, in a copy of the checkout."""
+    copy_checkout(checkout)
     for script, folder in (("build_tiny_checkpoints", "tiny"), ("make_world", "world")):
         command = [sys.executable, f"scripts/{script}.py", "--output", f"build/{folder}"]
         subprocess.run(command, cwd=checkout, check=True, capture_output=True)
     done = snakemake(checkout)
     assert done.returncode == 0, (done.stdout + done.stderr)[-6000:]
-    return checkout
+
+
+@pytest.fixture(scope="session")
+def demo(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A checkout in which `make demo` has run, by the same three commands."""
+    # Test workers share one run: the first to come makes it, the others wait and read.
+    shared = tmp_path_factory.getbasetemp().parent if os.environ.get("PYTEST_XDIST_WORKER") else None
+    folder = (shared or tmp_path_factory.mktemp("demo")) / "relane_demo"
+    with FileLock(f"{folder}.lock"):
+        if not (folder / "done").exists():
+            run_demo(folder)
+            (folder / "done").touch()
+    return folder

@@ -3,6 +3,7 @@
 import pytest
 import torch
 from diffusers import FirstBlockCacheConfig
+from diffusers.models.attention_dispatch import attention_backend
 
 from relane.videopainter.loading import network_shapes
 from relane.videopainter.networks import (
@@ -137,6 +138,12 @@ def test_attention_goes_through_the_dispatcher(step):
         network.set_attention_backend("_native_math")
         assert all(p._attention_backend == "_native_math" for p in network.attn_processors.values())
     torch.testing.assert_close(step(), plain, rtol=1e-4, atol=1e-5)
+
+
+def test_another_models_backend_does_not_change_ours(step):
+    plain = step()
+    with attention_backend("_native_math"):
+        torch.testing.assert_close(step(), plain, rtol=0, atol=0)
 
 
 def test_blocks_compile_once_and_not_once_a_layer(step):

@@ -12,7 +12,7 @@ import torch
 import torch.nn.functional as F
 from diffusers import CogVideoXTransformer3DModel
 from diffusers.hooks._helpers import TransformerBlockMetadata, TransformerBlockRegistry
-from diffusers.models.attention_dispatch import dispatch_attention_fn
+from diffusers.models.attention_dispatch import AttentionBackendName, dispatch_attention_fn
 from diffusers.models.embeddings import apply_rotary_emb
 from diffusers.models.transformers.cogvideox_transformer_3d import CogVideoXBlock
 from diffusers.utils import apply_lora_scale
@@ -103,7 +103,8 @@ class VideoPainterAttention:
             query.transpose(1, 2),
             key.transpose(1, 2),
             value.transpose(1, 2),
-            backend=self._attention_backend,
+            # Never the process-wide default, which an environment variable or another model's choice may change.
+            backend=self._attention_backend or AttentionBackendName.NATIVE,
             parallel_config=self._parallel_config,
         )
 
