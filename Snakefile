@@ -24,3 +24,11 @@ rule all:
     default_target: True
     input:
         rules.report.input,
+
+
+onsuccess:
+    end_workers()
+
+
+onerror:
+    end_workers()

@@ -19,6 +19,9 @@ if TYPE_CHECKING:
     from relane.pai import Vehicle
 
 TIME_STEP = 0.1  # seconds; the model's clock, not a property of any video
+# What `load` reads: a warm worker keeps the models for items that agree in these (relane.warm).
+LOADS = ("alpamayo", "device", "dtype")
+LESS_MEMORY = "a smaller drive.num_traj_samples, drive.dtype: bfloat16"
 
 
 def parser() -> argparse.ArgumentParser:
@@ -83,7 +86,7 @@ def run(args: argparse.Namespace, models: Models) -> None:
     from relane.pai import Clip, open_dataset
 
     started = time.perf_counter()
-    _check(args)
+    check(args)
     if models.device.startswith("cuda"):
         torch.cuda.reset_peak_memory_stats(models.device)
     clip = Clip(open_dataset(args.pai_root), args.clip_id)
@@ -112,7 +115,8 @@ def run(args: argparse.Namespace, models: Models) -> None:
     write_json(args.output, record)
 
 
-def _check(args: argparse.Namespace) -> None:
+def check(args: argparse.Namespace) -> None:
+    """Raise InputError for flags that do not go together."""
     if args.clip_jsons and len(args.clip_jsons) != len(args.videos):
         raise InputError(f"--clip-jsons: {len(args.clip_jsons)} given for {len(args.videos)} --videos; give one each")
     if args.num_traj_samples < 1:
@@ -207,7 +211,7 @@ def _memory(device: str) -> dict[str, int]:
 def main(argv: list[str] | None = None) -> None:
     """Command line."""
     args = parser().parse_args(argv)
-    _check(args)  # before minutes of loading
+    check(args)  # before minutes of loading
     run(args, load(args))
 
 
