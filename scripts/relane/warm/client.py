@@ -19,7 +19,7 @@ from relane.errors import InputError
 from . import lease, places, stage, wire
 
 TRIES = 3  # a worker may leave just as it is asked; then the next one starts anew
-STOP_SECONDS = 10.0  # an idle worker that is told to leave has so long; then it is killed
+STOP_SECONDS = 5.0  # an idle worker that is told to leave has so long; then it is killed
 OWNER_STOP_SECONDS = 2.0  # at a run's end; a worker that is busy for another run reads it later
 ABORT_SECONDS = 8.0  # more than a worker takes to abort an item
 
@@ -75,7 +75,7 @@ def _here(module: ModuleType, args: argparse.Namespace, visible: str) -> tuple[i
     """The item in this process, which then sees the leased GPU alone."""
     os.environ["CUDA_VISIBLE_DEVICES"] = visible
     try:
-        return 0, stage.perform(module, args)[1]
+        return 0, stage.perform(module, args, stage.Kept())
     except Exception as error:
         return stage.report_failure(error, module.__name__, module)[0], None
 

@@ -16,6 +16,7 @@ import sys
 import time
 import traceback
 from collections.abc import Iterator
+from dataclasses import dataclass
 from pathlib import Path
 from types import ModuleType
 from typing import Any
@@ -74,25 +75,32 @@ def _state(path: Path) -> Iterator[tuple[str, int, int]]:
             yield str(file.relative_to(path)), found.st_size, found.st_mtime_ns
 
 
-def perform(module: ModuleType, args: argparse.Namespace, models: Any = None) -> tuple[Any, dict[str, Any]]:
-    """Carry out one item: check, load where `models` is None, run. Returns the models and what the item cost.
+@dataclass
+class Kept:
+    """What one item leaves to the next: the models that `load` gave, None before."""
+
+    models: Any = None
+
+
+def perform(module: ModuleType, args: argparse.Namespace, kept: Kept) -> dict[str, Any]:
+    """Carry out one item: check, load where no models are kept, run. Returns what it cost.
 
     Seconds are of the wall clock; on a GPU the end waits for the device. Raises what the script raises.
     """
-    began, load_seconds, warm = time.perf_counter(), 0.0, models is not None
+    began, load_seconds, warm = time.perf_counter(), 0.0, kept.models is not None
     _reset_peaks()
     if hasattr(module, "check"):
         module.check(args)
     if keeps_models(module):
-        if models is None:
-            models = module.load(load_arguments(module, args))
+        if not warm:
+            kept.models = module.load(load_arguments(module, args))
             load_seconds = time.perf_counter() - began
-        module.run(args, models)
+        module.run(args, kept.models)
     else:
         module.run(args)
     peak, on_gpu = gpu_peak(wait=True), bool(os.environ.get("CUDA_VISIBLE_DEVICES"))
     seconds = time.perf_counter() - began
-    return models, {
+    return {
         "gpu": os.environ.get("CUDA_VISIBLE_DEVICES", ""),
         "models_were_loaded": warm,
         "load_seconds": round(load_seconds, 3),

@@ -32,7 +32,7 @@ class Worker:
     def __init__(self, listener: socket.socket, names: list[str], idle_seconds: float) -> None:
         self.listener, self.names, self.idle_seconds = listener, names, idle_seconds
         self.owners: set[tuple[int, int]] = set()
-        self.key, self.models, self.items = "", None, 0
+        self.key, self.kept, self.items = "", stage.Kept(), 0
 
     def serve(self) -> None:
         """Answer items until it is time to leave."""
@@ -95,16 +95,13 @@ class Worker:
                 module = stage.load_script(script)
                 args = module.parser().parse_args(message["arguments"])
                 if message["key"] != self.key:
-                    self.key, self.models = message["key"], None
-                kept, self.models = self.models, None  # an item that breaks off leaves nothing to rely on
-                self.models, report = stage.perform(module, args, kept)
+                    self.key, self.kept = message["key"], stage.Kept()
+                report = stage.perform(module, args, self.kept)
                 report["items_before"] = self.items
                 self.items += 1
                 status, stay = 0, True
             except BaseException as error:
                 status, stay = stage.report_failure(error, script.stem, module)
-                if stay:
-                    self.models = kept
         return {"status": status, "report": report}, stay
 
 
