@@ -2,9 +2,9 @@
 
     .venv/bin/python benchmarks/warm_overhead.py [--items 10] [--load 3] [--work 0.2]
 
-Two stages that sleep instead of computing run under Snakemake on one fake GPU, with workers and without. Prints a row for
-each: loads, seconds, seconds a job beyond work and loading (Snakemake's own share included); then what a warm job costs by
-itself, and what each model script costs in the job's own process before it hands over. Goal: at most 1 s a job.
+Two stages that sleep instead of computing run under Snakemake on one fake GPU, with workers and without. Prints a row
+for each: loads, seconds, seconds a job beyond work and loading (Snakemake's own share included); then what a warm job
+costs by itself, and what each model script costs in the job's own process before it hands over. Goal: at most 1 s.
 """
 
 import argparse
@@ -19,7 +19,15 @@ from pathlib import Path
 ROOT = Path(__file__).parents[1]
 SCRIPTS = ROOT / "scripts"
 SNAKEMAKE = Path(sys.executable).with_name("snakemake")
-MODEL_SCRIPTS = "segment_road dataset_frame caption_frames first_frame edit_video evaluate_edit drive".split()
+MODEL_SCRIPTS = [
+    "segment_road",
+    "dataset_frame",
+    "caption_frames",
+    "first_frame",
+    "edit_video",
+    "evaluate_edit",
+    "drive",
+]
 
 STAGE = """
 import argparse
