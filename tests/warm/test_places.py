@@ -81,7 +81,7 @@ def test_any_number_of_gpus_is_listed(count):
 
 def choices(monkeypatch, tmp_path, gpus: str, **flags: str) -> list[str]:
     monkeypatch.setenv("RELANE_GPUS", gpus)
-    found = places.candidates(argparse.Namespace(**flags), tmp_path, cpu_slots=2)
+    found = places.candidates(argparse.Namespace(**flags), tmp_path, cpu_slots=2, run=7)
     return ["+".join(place.name for place in one) for one in found]
 
 
@@ -90,8 +90,8 @@ def choices(monkeypatch, tmp_path, gpus: str, **flags: str) -> list[str]:
     [
         ({"device": "auto"}, ["a", "b"]),
         ({"device": "cuda", "critic_device": "auto"}, ["a", "b"]),
-        ({"device": "cpu"}, ["cpu0", "cpu1"]),
-        ({"device": "cpu", "critic_device": "auto"}, ["cpu0", "cpu1"]),  # auto follows --device
+        ({"device": "cpu"}, ["cpu0-7", "cpu1-7"]),
+        ({"device": "cpu", "critic_device": "auto"}, ["cpu0-7", "cpu1-7"]),  # auto follows --device
         ({"device": "cpu", "critic_device": "cuda"}, ["a", "b"]),
         ({"device": "auto", "critic_device": "cuda:1"}, ["a+b"]),  # its numbers count all GPUs
         ({"device": "auto", "critic_device": "all"}, ["a+b"]),
@@ -102,7 +102,7 @@ def test_the_device_flags_decide_where_a_job_may_run(monkeypatch, tmp_path, flag
 
 
 def test_without_a_gpu_jobs_take_cpu_slots(monkeypatch, tmp_path):
-    assert choices(monkeypatch, tmp_path, "", device="auto") == ["cpu0", "cpu1"]
+    assert choices(monkeypatch, tmp_path, "", device="auto") == ["cpu0-7", "cpu1-7"]
 
 
 def test_the_folder_is_made_for_this_user_alone(tmp_path, monkeypatch):

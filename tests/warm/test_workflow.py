@@ -130,6 +130,13 @@ def test_two_gpus_share_the_work_and_load_once_each(flow):
     assert sorted(line.split()[2] for line in flow.loads()) == ["gpu-a", "gpu-b"]
 
 
+def test_without_a_gpu_the_slots_are_the_runs_own_and_nothing_of_them_is_left(flow):
+    flow.environment["RELANE_GPUS"] = ""
+    assert run(flow, "items=0 1") == 0
+    assert len(flow.loads()) == 2
+    assert not list((flow.workers / "local").glob("cpu*"))
+
+
 def test_a_killed_snakemake_leaves_no_worker(flow):
     job = start(flow, "items=0 1", seconds=0.5)
     assert eventually((flow.folder / "first" / "0").exists)

@@ -50,7 +50,7 @@ def run(script: Path, arguments: list[str], settings: Settings) -> tuple[int, di
     module = stage.load_script(script)
     args = module.parser().parse_args(arguments)  # a wrong flag is found here, before anything is leased
     private = places.folder()
-    choice = places.candidates(args, private, settings.cpu_slots)
+    choice = places.candidates(args, private, settings.cpu_slots, settings.owner[0] if settings.owner else 0)
     # Without Linux's /proc and peer credentials a worker could be neither recognised nor trusted.
     keep = settings.workers and stage.keeps_models(module) and sys.platform == "linux"
     if not keep and not choice[0][0].is_gpu:
@@ -229,16 +229,16 @@ def stop(private: Path, record: lease.Record, owner: tuple[int, int] | None = No
     """Tell a worker to leave, and see that it does. owner: only if no other run uses it; then it may stay."""
     if not record.alive:
         return
-    try:
-        with socket.socket(socket.AF_UNIX) as connection:
-            connection.settimeout(STOP_SECONDS if owner is None else OWNER_STOP_SECONDS)
-            connection.connect(str(private / record.socket))
-            if wire.peer_uid(connection) == os.geteuid():
-                wire.send(connection, {"stop": True, "owner": owner})
-                connection.recv(1)  # the worker closes when it has decided
-    except OSError:
-        pass
+    patience, answer = STOP_SECONDS if owner is None else OWNER_STOP_SECONDS, None
+    with contextlib.suppress(OSError), socket.socket(socket.AF_UNIX) as connection:
+        connection.settimeout(patience)
+        connection.connect(str(private / record.socket))
+        if wire.peer_uid(connection) == os.geteuid():
+            wire.send(connection, {"stop": True, "owner": owner})
+            answer, _ = wire.receive(connection)
     if owner is not None:
+        if answer and not answer["stays"]:
+            _wait_for_end(record, patience)
         return
     for number in (signal.SIGTERM, signal.SIGKILL):
         if _wait_for_end(record, STOP_SECONDS):
@@ -252,3 +252,7 @@ def stop_all(owner: tuple[int, int] | None = None) -> None:
     private = places.folder()
     for record in lease.records(private):
         stop(private, record, owner)
+    for path in private.glob("cpu*-*.*"):  # CPU slots of runs that have ended, or are about to
+        run = int(path.stem.rpartition("-")[2])
+        if (owner and run == owner[0]) or lease.started(run) is None:
+            path.unlink(missing_ok=True)

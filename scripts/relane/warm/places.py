@@ -130,18 +130,19 @@ def parse_listing(text: str) -> list[list[str]]:
     return found
 
 
-def candidates(args: argparse.Namespace, private: Path, cpu_slots: int) -> list[tuple[Place, ...]]:
+def candidates(args: argparse.Namespace, private: Path, cpu_slots: int, run: int = 0) -> list[tuple[Place, ...]]:
     """The places that serve a job, one of which it needs: decided by its flags `--device` and `--*-device`.
 
     `auto` and `cuda` take any one GPU, or a CPU slot where there is none; `cpu` a CPU slot. A job that names devices by
-    number, or `all`, gets all GPUs at once, so that its numbers mean what they mean without a worker.
+    number, or `all`, gets all GPUs at once, so that its numbers mean what they mean without a worker. CPU slots are
+    those of the run (a process id): they bound how many workers it has, and two runs need not wait for each other.
     """
     given = {name: str(value) for name, value in vars(args).items() if name == "device" or name.endswith("_device")}
     first = given.pop("device", "auto")
     wishes = {first, *(value for value in given.values() if value != "auto")}
     cards = [] if wishes == {"cpu"} else gpus(private)
     if not cards:
-        return [(Place(f"cpu{number}", ""),) for number in range(cpu_slots)]
+        return [(Place(f"cpu{number}-{run}", ""),) for number in range(cpu_slots)]
     if any(wish == "all" or wish.startswith("cuda:") for wish in wishes):
         return [tuple(cards)]
     return [(card,) for card in cards]

@@ -12,6 +12,7 @@ import hashlib
 import importlib.util
 import json
 import os
+import re
 import sys
 import time
 import traceback
@@ -23,6 +24,9 @@ from typing import Any
 
 from relane.digest import code_digest
 from relane.errors import InputError
+
+# CUDA's libraries and torch's CPU allocator raise plain RuntimeErrors when memory runs out.
+_MEMORY = re.compile(r"CUDA error: out of memory|STATUS_ALLOC_FAILED|DefaultCPUAllocator")
 
 
 def load_script(path: Path) -> ModuleType:
@@ -118,7 +122,7 @@ def report_failure(error: BaseException, name: str, module: ModuleType | None) -
         return 2, True
     if isinstance(error, SystemExit):
         return error.code if isinstance(error.code, int) else 1, False
-    if isinstance(error, MemoryError) or type(error).__name__ == "OutOfMemoryError":
+    if isinstance(error, MemoryError) or type(error).__name__ == "OutOfMemoryError" or _MEMORY.search(str(error)):
         print(f"error: {out_of_memory(error, name, getattr(module, 'LESS_MEMORY', ''))}", file=sys.stderr, flush=True)
         return 1, False
     # Anything else is a bug or a broken device, and a device that failed once fails until its process ends.

@@ -71,7 +71,10 @@ class Worker:
         owner = tuple(message["owner"]) if message.get("owner") else None
         if message.get("stop"):
             self.owners.discard(owner)
-            return owner is not None and any(map(lease.is_alive, self.owners))
+            stay = owner is not None and any(map(lease.is_alive, self.owners))
+            with contextlib.suppress(OSError):
+                wire.send(connection, {"stays": stay})
+            return stay
         if owner:
             self.owners.add(owner)
         try:
