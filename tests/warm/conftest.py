@@ -143,10 +143,11 @@ def toys(tmp_path: Path) -> Iterator[Toys]:
     yield made
     for job in made.started:
         job.kill()
-        job.communicate()
     for record in made.living():
         with contextlib.suppress(ProcessLookupError):
             os.killpg(record.process[0], signal.SIGKILL)
+    for job in made.started:  # only now: a worker may hold the other end of a job's output
+        job.communicate()
     shutil.rmtree(workers, ignore_errors=True)
 
 
