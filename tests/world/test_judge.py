@@ -70,6 +70,6 @@ def hidden_but(frame: Frame, scene: Scene, t: float, metres: float) -> np.ndarra
 def test_less_than_a_period_in_sight_tells_count_and_color_but_no_pattern():
     scene = Scene(6, ALL[7])
     frame = scene.render(FRONT_WIDE, 2.0)
-    seen = read_line(frame.image, scene, FRONT_WIDE, 2.0, hidden_but(frame, scene, 2.0, 4.5))
+    seen = read_line(frame.image, scene, FRONT_WIDE, 2.0, hidden_but(frame, scene, 2.0, 6.0))
     assert (seen.count, seen.color, seen.pattern) == ("double", "yellow", "unknown")
     assert read_line(frame.image, scene, FRONT_WIDE, 2.0, hidden_but(frame, scene, 2.0, 1.0)) is None

@@ -117,7 +117,7 @@ def _pattern(s: np.ndarray, paint: np.ndarray, along: np.ndarray) -> str:
     least = 1.0
     for phase in np.arange(0, PERIOD, 0.2):
         off = np.abs((s - phase) % PERIOD - PERIOD / 2)
-        dash, gap = off < DASH / 2 - 0.4, off > PERIOD / 2 - (DASH / 2 - 0.4)
+        dash, gap = off < DASH / 2 - 0.4, off > DASH / 2 + 0.4
         if min(dash.sum(), gap.sum()) * STEP < 1.5:
             continue
         high = np.average(paint[dash], weights=weight[dash])

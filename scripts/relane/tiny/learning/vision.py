@@ -67,7 +67,8 @@ class OneSize:
         total = len(hidden_states)
         parts = attention.qkv(hidden_states).reshape(total, 3, attention.num_heads, -1).permute(1, 0, 2, 3)
         query, key = self.rotate(parts[0], parts[1], *position_embeddings)
-        shape = (self.count, total // self.count, *query.shape[1:])
-        each = [x.reshape(shape).transpose(1, 2) for x in (query, key, parts[2])]
+        each = [
+            x.reshape(self.count, total // self.count, *x.shape[1:]).transpose(1, 2) for x in (query, key, parts[2])
+        ]
         out = F.scaled_dot_product_attention(*each)
         return attention.proj(out.transpose(1, 2).reshape(total, -1))
