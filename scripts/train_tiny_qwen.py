@@ -31,7 +31,7 @@ def main(argv: list[str] | None = None) -> None:
     device = loop.device_of(args.device)
     started = time.monotonic()
     keys = [("learning", "reading", args.seed, number) for number in range(args.samples)]
-    found = pictures.gathered(reading.moments, keys, args.work / "qwen-moments", args.workers)
+    found = pictures.gathered(pictures.marked_moments, keys, args.work / "qwen-moments", args.workers)
     data = reading.Moments(found, device)
     print(f"{len(data)} moments after {time.monotonic() - started:.0f} s", file=sys.stderr, flush=True)
 

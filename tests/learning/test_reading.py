@@ -11,7 +11,7 @@ from relane import captions, critic, lanes
 from relane.lanes import Attributes
 from relane.qwen import Qwen
 from relane.tiny import qwen, text
-from relane.tiny.learning import reading, verdicts
+from relane.tiny.learning import pictures, reading, verdicts
 from relane.tiny.learning.pictures import ALL
 from relane.tiny.learning.verdicts import FAULTS, Painting
 
@@ -33,7 +33,7 @@ def untrained(tokenizer, tmp_path_factory) -> Qwen:
 
 @pytest.fixture(scope="module")
 def world() -> reading.Moments:
-    return reading.Moments(reading.moments(("test", 1)), torch.device("cpu"))
+    return reading.Moments(pictures.marked_moments(("test", 1)), torch.device("cpu"))
 
 
 @pytest.mark.parametrize("size", [(180, 320), (99, 320), (90, 131), (200, 972)])
@@ -44,10 +44,10 @@ def test_learns_from_the_tokens_and_pixels_that_the_pipeline_asks_with(untrained
     grid = reading.grid_of(*size)
     # Two rows, the first longer, so that the second is filled up.
     ids, labels, start = words.rows([(question, reply + " and more"), (question, reply)], grid)
-    pictures = reading.shown(torch.from_numpy(image)[None].repeat(2, 1, 1, 1).float(), grid)
+    shown = reading.shown(torch.from_numpy(image)[None].repeat(2, 1, 1, 1).float(), grid)
     reader = reading.Reader(untrained.model)
     with torch.no_grad():
-        logits, _ = reader(pictures, ids, start)
+        logits, _ = reader(shown, ids, start)
     chat = untrained._chat(1, question) + reply
     inputs = untrained.processor(text=[chat], images=[[image]], return_tensors="pt")
     length = inputs["input_ids"].shape[1]
@@ -114,15 +114,15 @@ def test_versions_of_a_moment_differ_on_the_line_alone(world):
 @pytest.mark.parametrize("fault", ["", *FAULTS])
 def test_a_painting_changes_what_its_fault_says(world, fault, monkeypatch):
     """Only the background fault reaches beyond the mask; every other painting leaves the source's pixels there."""
-    monkeypatch.setattr(verdicts.reading, "shown", lambda pictures, grid: pictures)
+    monkeypatch.setattr(verdicts.reading, "shown", lambda shots, grid: shots)
     monkeypatch.setattr(
         verdicts, "draw_painting", lambda rng, markings: (0, 3, Painting(ALL[markings[3]], ALL[markings[3]], fault))
     )
     torch.manual_seed(0)
     panels = verdicts.Panels(world)
-    pictures, _, markings = panels.draw(4, np.random.default_rng(1))
+    shots, _, markings = panels.draw(4, np.random.default_rng(1))
     assert markings.shape == (4,)
-    parts = [pictures[:, panels.top :, k * panels.step :][:, :, : panels.width] for k in range(3)]
+    parts = [shots[:, panels.top :, k * panels.step :][:, :, : panels.width] for k in range(3)]
     outside = parts[1][..., 0] == 0
     off = (parts[2] - parts[0]).abs().amax(-1)
     assert (off[outside].max() > 10) == (fault == "background")

@@ -16,15 +16,12 @@ from torch import nn
 from transformers import Qwen2_5_VLForConditionalGeneration, Qwen2Tokenizer
 from transformers.models.qwen2_vl.image_processing_qwen2_vl import smart_resize
 
-from relane import captions, masks, noise
+from relane import captions
 from relane.lanes import Attributes
 from relane.tiny import qwen
-from relane.tiny.learning import pictures, vision
-from relane.tiny.learning.pictures import ALL
-from relane.world.rig import FRONT_WIDE
-from relane.world.scene import Scene
+from relane.tiny.learning import vision
+from relane.tiny.learning.pictures import ALL, VERSIONS
 
-MOMENTS, VERSIONS = 6, 4  # of a scene, of a moment
 FACTOR = 28  # patch size times merge size
 # A frame of 320 x 180 keeps its size, and so do the critic's three panels of it; a narrow crop is enlarged.
 PREPROCESSOR = qwen.PREPROCESSOR | {"min_pixels": FACTOR**2 * 24, "max_pixels": FACTOR**2 * 256}
@@ -49,37 +46,6 @@ VISION = {
 NAMES = {"count": ("single", "double"), "color": ("white", "yellow"), "pattern": ("solid", "dashed")}
 
 
-def moments(key: tuple) -> dict[str, np.ndarray]:
-    """Six moments of one drive, each under four markings, pixel-aligned, for `pictures.gathered`.
-
-    images (6, 4, H, W, 3) uint8; markings (6, 4) int64, indices into ALL: two pairs of a solid line and the same one
-    dashed, so versions k and k ^ 1 differ in pattern alone. masks (6, 2, H, W) bool: the road, and a corridor around
-    its lines, as the pipeline's masks are.
-    """
-    rng = pictures.rng_of(*key)
-    first = pictures.any_attributes(rng)
-    scene = Scene(
-        noise.seed_of(*key, "scene"), first, slower_car=bool(rng.random() < 0.5), bonnet=bool(rng.random() < 0.1)
-    )
-    painted: dict[int, Scene] = {}
-    rows: dict[str, list] = {"images": [], "markings": [], "masks": []}
-    for _ in range(MOMENTS):
-        t = float(rng.uniform(0, 13.5))
-        solid = 2 * rng.choice(4, 2, replace=False)
-        markings = np.array([solid[0], solid[0] + 1, solid[1], solid[1] + 1])
-        for number in markings:
-            if number not in painted:
-                painted[number] = pictures.repainted(scene, ALL[number])
-        frames = [painted[number].render(FRONT_WIDE, t) for number in markings]
-        road = frames[0].road_mask
-        grown = masks.grow(road, int(rng.choice([0, 5])))
-        lines = masks.grow(pictures.corridor(scene, t, pictures.lines_to_cover(rng, scene), road), 5)
-        rows["images"].append(np.stack([frame.image for frame in frames]))
-        rows["markings"].append(markings)
-        rows["masks"].append(np.stack([grown, lines & road]))
-    return {name: np.stack(values) for name, values in rows.items()}
-
-
 class Moments:
     """All moments on a device: images (N, 4, H, W, 3) uint8, markings (N, 4), masks (N, 2, H, W) bool."""
 
@@ -88,7 +54,7 @@ class Moments:
     masks: torch.Tensor
 
     def __init__(self, found: dict[str, np.ndarray], device: torch.device) -> None:
-        """found: what `pictures.gathered(moments, ...)` gives."""
+        """found: what `pictures.gathered(pictures.marked_moments, ...)` gives."""
         for name in ("images", "markings", "masks"):
             setattr(self, name, torch.from_numpy(np.array(found[name])).to(device))
         self.device = device
