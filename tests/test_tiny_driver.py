@@ -82,7 +82,7 @@ def _scene_of(learning, moment: int, painting: int):
     finally:
         drives.look = original
     here = calls[7 * moment : 7 * moment + 7]
-    chosen = {FRONT_WIDE: here[painting], **{camera: call for camera, call in zip(drives.REST, here[4:], strict=True)}}
+    chosen = {FRONT_WIDE: here[painting]} | dict(zip(drives.REST, here[4:], strict=True))
     return [
         chosen[camera][0].image(camera, chosen[camera][2] + back) for camera in FOUR_CAMERAS for back in drives.BACK
     ]
