@@ -13,7 +13,7 @@ import numpy as np
 import torch
 import torch.nn.functional as F
 from torch import nn
-from transformers import AutoConfig, AutoImageProcessor, AutoTokenizer, DynamicCache
+from transformers import AutoConfig, AutoTokenizer, DynamicCache
 
 from relane.alpamayo.config import read_config
 from relane.alpamayo.flow import Expert, Prefix
@@ -89,8 +89,8 @@ class Data:
         """folder: as `prepare` writes it; files: as `drives.written` yields them; network: of that folder."""
         self.config, self.device = read_config(folder), device
         tokenizer = AutoTokenizer.from_pretrained(folder / "vlm", local_files_only=True)
-        processor = AutoImageProcessor.from_pretrained(folder / "vlm", local_files_only=True)
-        self.statistics = [torch.tensor(list(x), device=device) for x in (processor.image_mean, processor.image_std)]
+        processor = read_json(folder / "vlm" / "preprocessor_config.json")
+        self.statistics = [torch.tensor(processor[name], device=device) for name in ("image_mean", "image_std")]
         start = extend_tokenizer(tokenizer, self.config)
 
         def ids(text: str) -> list[int]:
