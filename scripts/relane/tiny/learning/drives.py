@@ -65,7 +65,7 @@ def look(scene: Scene, camera: str, t0: float) -> np.ndarray:
 def _painted(scene: Scene, attributes: Attributes, place: Scene) -> Scene:
     """The same drive with other markings; sky and scenery, which take the longest to make, are those of `place`."""
     other = scene.repainted(attributes)
-    for name in ("_panorama", "_scenery"):
+    for name in ("_panorama", "_scenery", "look", "road"):
         other.__dict__[name] = getattr(place, name)
     other.__dict__["traffic"] = scene.traffic
     return other

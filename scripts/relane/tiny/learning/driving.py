@@ -226,7 +226,7 @@ def loss(learner: Learner, data: Data, eyes: vision.OneSize, batch: int, autocas
         seen = learner.marks(tokens[:, 4 * _WIDE : 4 * _WIDE + 4].mean(1)).float()
         marks = F.binary_cross_entropy_with_logits(seen, told)
         flow, bend = flow_loss(network, data, cache, prompt.shape[1] + (reply >= 0).sum(1), moment, crosses)
-    total = flow + 0.3 * bend + 0.3 * said[:, 0].mean() + 0.1 * said[:, 1:].mean() + 0.3 * marks
+    total = flow + 0.05 * bend + 0.3 * said[:, 0].mean() + 0.1 * said[:, 1:].mean() + 0.3 * marks
     with torch.no_grad():
         decided = acts.float()
         right = (logits[:, 0].argmax(-1) == wanted[:, 0]).float()
