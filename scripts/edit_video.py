@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     import numpy as np
 
     from relane.compose import Region
-    from relane.videopainter.frames import MaskFile
+    from relane.maskfile import MaskFile
     from relane.videopainter.options import Options
     from relane.videopainter.pipeline import VideoPainter
     from relane.videopainter.windows import Plan
@@ -136,8 +136,8 @@ def options_of(args: argparse.Namespace) -> "Options":
 def read_item(args: argparse.Namespace) -> dict[str, Any]:
     """The clip's files, checked against each other; frames themselves are read later, one at a time."""
     from relane.files import read_json
+    from relane.maskfile import MaskFile
     from relane.video import probe
-    from relane.videopainter.frames import MaskFile
 
     clip, masks, info = read_json(args.clip_json), MaskFile(args.inpaint_masks), probe(args.clip)
     for name in ("video", "fps"):

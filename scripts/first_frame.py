@@ -229,26 +229,17 @@ def paint_size(text: str) -> tuple[int, int] | None:
 
 def read_first(clip: str, masks: str) -> "tuple[np.ndarray, np.ndarray]":
     """Frame 0 of the clip (H, W, 3) uint8 and its mask (H, W) bool. Raises InputError where they do not fit."""
-    import zipfile
-
-    import numpy as np
-
+    from relane.maskfile import MaskFile
     from relane.video import iter_frames
 
     frame = next(iter_frames(clip), None)
     if frame is None:
         raise InputError(f"{clip}: the file holds no frames")
-    try:
-        with np.load(masks, allow_pickle=False) as archive:
-            stack = archive["arr_0"]
-    except FileNotFoundError:
-        raise InputError(f"{masks}: no such file") from None
-    except (KeyError, OSError, ValueError, EOFError, zipfile.BadZipFile) as error:
-        raise InputError(f"{masks}: not a mask archive with the key arr_0 ({error})") from None
-    if stack.ndim != 3 or stack.shape[1:] != frame.shape[:2]:
+    stack = MaskFile(masks)
+    if stack.shape[1:] != frame.shape[:2]:
         raise InputError(f"{masks}: masks of shape {stack.shape} do not fit {clip}, whose frames are {frame.shape[:2]}")
-    mask = stack[0] > 0
-    if not mask.any():
+    mask = next(iter(stack), None)
+    if mask is None or not mask.any():
         raise InputError(f"{masks}: the mask of frame 0 is empty, there is nothing to repaint in {clip}")
     return frame, mask
 

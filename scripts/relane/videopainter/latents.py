@@ -54,7 +54,10 @@ def decode(vae: AutoencoderKLCogVideoX, latents: torch.Tensor) -> Iterator[np.nd
     ends = [count % batch + batch * (index + 1) for index in range(max(count // batch, 1))]
     state = None
     for start, end in zip([0, *ends], ends, strict=False):
-        piece, state = vae.decoder(latents[:, :, start:end], conv_cache=state)
+        piece = latents[:, :, start:end]
+        if vae.post_quant_conv is not None:
+            piece = vae.post_quant_conv(piece)
+        piece, state = vae.decoder(piece, conv_cache=state)
         yield _images(piece)
 
 
