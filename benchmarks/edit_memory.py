@@ -15,15 +15,15 @@ import sys
 import tempfile
 from pathlib import Path
 
+sys.path.insert(0, str(Path(__file__).parents[1] / "scripts"))
+
 import numpy as np
 from PIL import Image
-
-ROOT = Path(__file__).parents[1]
-sys.path.insert(0, str(ROOT / "scripts"))
 
 from relane.masks import mask_writer
 from relane.video import write_video
 
+ROOT = Path(__file__).parents[1]
 MIB = 2**20
 
 
@@ -75,13 +75,15 @@ def main(argv: list[str] | None = None) -> None:
     options.add_argument("--steps", type=int, default=1, help="denoising steps a window")
     args = options.parse_args(argv)
     height, width = map(int, args.size.split("x"))
-    print(f"{args.checkpoints}, clip of {height}x{width}, CPU, float32, {args.steps} step(s) a window")
+    print(f"{args.checkpoints.name}, clip of {height}x{width}, CPU, float32, {args.steps} step(s) a window")
     print("frames  windows  seconds   peak MiB")
-    rows = [edit(args.checkpoints, frames, height, width, args.steps) for frames in args.frames]
-    for frames, row in zip(args.frames, rows, strict=True):
-        print(f"{frames:6d}  {row['windows']:7d}  {row['seconds']:7.1f}  {row['peak'] / MIB:9.1f}")
-    if len(rows) > 1:
-        growth = np.polyfit(args.frames, [row["peak"] for row in rows], 1)[0]
+    peaks = []
+    for frames in args.frames:
+        row = edit(args.checkpoints, frames, height, width, args.steps)
+        print(f"{frames:6d}  {row['windows']:7d}  {row['seconds']:7.1f}  {row['peak'] / MIB:9.1f}", flush=True)
+        peaks.append(row["peak"])
+    if len(peaks) > 1:
+        growth = np.polyfit(args.frames, peaks, 1)[0]
         print(f"growth per frame: {growth / 1024:.1f} KiB = {growth / (height * width * 3):.2f} frames of the clip")
 
 

@@ -51,7 +51,7 @@ def parser() -> argparse.ArgumentParser:
     add("--unload-critic-after-use", type=yes_no, default=True, help="drop the critic when the item is done")
     add("--offload", choices=("none", "model", "sequential"), default="none", help="parts of FLUX Fill off the GPU")
     add("--editor-device", default="auto", help="device of FLUX Fill; auto = --device")
-    add("--critic-device", default="auto", help="device of Qwen2.5-VL; auto = --device, all = spread over every GPU")
+    add("--critic-device", default="auto", help="device of Qwen2.5-VL; auto = a second GPU, else the editor's; all")
     add("--device", default="auto", help="auto, cpu, cuda or cuda:N")
     add("--dtype", choices=("float32", "bfloat16"), default="bfloat16")
     add("--output", required=True, help="PNG: the repainted first frame")
@@ -127,7 +127,7 @@ class Models:
             transformers.utils.logging.disable_progress_bar()
         both = resolve_device(args.device)
         editor = both if args.editor_device == "auto" else resolve_device(args.editor_device)
-        critic = both if args.critic_device == "auto" else resolve_device(args.critic_device)
+        critic = resolve_critic(args.critic_device, editor)
         dtype = getattr(torch, args.dtype)
         self._editor = Slot(
             lambda: FluxFill(args.flux_fill, args.lora, args.lora_scale, editor, dtype, args.offload),
@@ -165,6 +165,15 @@ def resolve_device(name: str) -> str:
     if name.startswith("cuda") and not torch.cuda.is_available():
         raise InputError(f"device {name!r}: no GPU is visible here; use auto or cpu")
     return "cuda:0" if name == "cuda" else name
+
+
+def resolve_critic(name: str, editor: str) -> str:
+    """`auto` is the second GPU that is visible, where the editor has the first; else the editor's device."""
+    import torch
+
+    if name != "auto":
+        return resolve_device(name)
+    return "cuda:1" if editor == "cuda:0" and torch.cuda.device_count() > 1 else editor
 
 
 def free_bytes(device: str) -> float:
