@@ -5,7 +5,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from relane.compose import Region, choose_region, feather, paste
+from relane.compose import Region, choose_region, feather, paste, place
 
 FITS = ("crop", "letterbox", "squash")
 
@@ -134,3 +134,8 @@ def test_colour_match_does_not_reach_beyond_the_box():
     region = Region(0, 0, 48, 32, 48, 32)  # ends two columns beside the mask, inside its feather
     result = paste(frame, painted_for(region, 60), mask, region, 8, color_match=True)
     assert (result[:, 48:] == 100).all()
+
+
+@pytest.mark.parametrize(("low", "high", "start"), [(60, 100, -20), (0, 40, 0), (0, 100, -10), (30, 60, -10)])
+def test_a_box_longer_than_the_frame_reaches_beyond_it_on_the_side_away_from_the_mask(low, high, start):
+    assert place(low, high, 120, 100) == start

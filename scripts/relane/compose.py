@@ -105,8 +105,8 @@ def choose_region(union: np.ndarray, model_size: tuple[int, int], fit: Fit, marg
     box_width = math.ceil(round(box_width, 6))
     box_height = max(math.ceil(round(box_width / aspect, 6)), bottom - top)
     return Region(
-        _place(left, right, box_width, width),
-        _place(top, bottom, box_height, height),
+        place(left, right, box_width, width),
+        place(top, bottom, box_height, height),
         box_width,
         box_height,
         model_width,
@@ -114,10 +114,15 @@ def choose_region(union: np.ndarray, model_size: tuple[int, int], fit: Fit, marg
     )
 
 
-def _place(low: int, high: int, length: int, limit: int) -> int:
-    """Start of a stretch of `length` around [low, high), inside [0, limit) where it fits, else centred on it."""
+def place(low: int, high: int, length: int, limit: int) -> int:
+    """Start of a stretch of `length` around [low, high), inside [0, limit) where it fits.
+
+    A longer one reaches beyond the frame where the mask does not: a repeated edge of sky looks like sky, of road not
+    like road. Where the mask touches both edges or neither it reaches beyond both alike.
+    """
     if length > limit:
-        return (limit - length) // 2
+        at_start, at_end = low == 0, high == limit
+        return (limit - length) // 2 if at_start == at_end else 0 if at_start else limit - length
     return int(min(max((low + high - length) // 2, 0), limit - length))
 
 
