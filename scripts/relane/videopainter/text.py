@@ -74,7 +74,12 @@ def _encode(
         if not (folder / part).is_dir():
             raise InputError(f"{folder}: no {part}/ folder; is it a whole CogVideoX-5b-I2V checkpoint?")
     tokens_of = _tokenizer(folder / "tokenizer")
-    encoder = T5EncoderModel.from_pretrained(folder / "text_encoder", dtype=dtype, local_files_only=True)
+    encoder, info = T5EncoderModel.from_pretrained(
+        folder / "text_encoder", dtype=dtype, local_files_only=True, output_loading_info=True
+    )
+    if info["missing_keys"]:
+        first = sorted(info["missing_keys"])[0]
+        raise InputError(f"{folder / 'text_encoder'}: tensor {first} is missing; fetch the checkpoint again")
     encoder = encoder.eval().to(device)
     embeddings = []
     with torch.no_grad():
