@@ -257,7 +257,7 @@ def study(rollouts: Sequence[Rollout], run: str, draws: int, seed: int, unchange
     """Rows and the summary of a run: {"rows": [...], "summary": {...}}; the summary is what effects.json holds."""
     rows = effect_rows(rollouts, unchanged, seed)
     settings = {"bootstrap": draws, "seed": seed, "confidence_level": LEVEL, "fewest_clips_for_p": FEWEST}
-    settings |= {"interval": "bootstrap over clips: BCa of the mean, percentile of the median, expanded for small n"}
+    settings |= {"interval": "bootstrap over clips: studentised for the mean, expanded percentile for the median"}
     settings |= {"test": "two-sided sign flip over clips", "correction": "Holm over edit arms, per quantity"}
     settings |= {
         "beyond_m": paths.THRESHOLD,
