@@ -75,6 +75,22 @@ def sign_flip_p(values: np.ndarray, draws: int, rng: np.random.Generator) -> flo
     return float(stats.permutation_test((values,), np.mean, **options).pvalue)
 
 
+def equivalence_p(values: Sequence[float], margin: float) -> float | None:
+    """p value of the claim that the mean of the differences (n,) lies within +-margin; None below 5 of them.
+
+    Two one-sided t tests (Schuirmann 1987), the larger p. A large p of the other test shows nothing; a small one of
+    this test does: the mean is smaller than the margin, whichever sign it has.
+    """
+    values = np.asarray(values, np.float64)
+    if len(values) < FEWEST:
+        return None
+    if np.ptp(values) == 0:  # no spread: no test either, and no need of one
+        return 0.0 if abs(values[0]) < margin else 1.0
+    above = stats.ttest_1samp(values, -margin, alternative="greater").pvalue
+    below = stats.ttest_1samp(values, margin, alternative="less").pvalue
+    return float(max(above, below))
+
+
 def holm(p: Sequence[float | None]) -> list[float | None]:
     """Holm's step-down correction (1979) over those p values that are given; None stays None."""
     given = sorted((value, index) for index, value in enumerate(p) if value is not None)
