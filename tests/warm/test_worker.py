@@ -31,6 +31,18 @@ def test_without_a_worker_the_same_command_gives_the_same_and_leaves_no_process(
     assert len(toys.loads()) == 2
 
 
+def test_a_script_that_keeps_no_models_has_a_gpu_of_its_own(toys):
+    script = toys.stage("training")
+    main = "def main(argv):\n    args = parser().parse_args(argv)\n    run(args, load(args))"
+    script.write_text(script.read_text().replace('LOADS = ("weights", "device")', main))
+    toys.run(script="stage")
+    [before] = toys.living()
+    assert toys.run(script="training").returncode == 0
+    assert (toys.folder / "output").read_text().startswith("1 gpu-a ")
+    assert not before.alive, "its models would have taken the memory"
+    assert not toys.living()
+
+
 def test_an_item_writes_to_its_own_log_in_its_own_folder_and_environment(toys):
     toys.run()
     toys.environment["WORD"] = "another"

@@ -1,6 +1,5 @@
 """The job's side: lease a place, find or start the worker there, hand over the item, wait for its answer."""
 
-import argparse
 import contextlib
 import os
 import signal
@@ -54,12 +53,12 @@ def run(script: Path, arguments: list[str], settings: Settings) -> tuple[int, di
     # Without Linux's /proc and peer credentials a worker could be neither recognised nor trusted.
     keep = settings.workers and stage.keeps_models(module) and sys.platform == "linux"
     if not keep and not choice[0][0].is_gpu:
-        return _here(module, args, "")
+        return _here(module, arguments, "")
     key = stage.model_key(script, module, args)
     with lease.take(private, choice, key) as held:
         _evict(private, held, key if keep else "")
         if not keep:
-            return _here(module, args, held.visible)
+            return _here(module, arguments, held.visible)
         request = {
             "script": str(script.resolve()),
             "arguments": arguments,
@@ -71,11 +70,11 @@ def run(script: Path, arguments: list[str], settings: Settings) -> tuple[int, di
         return _there(private, held, module, request, settings)
 
 
-def _here(module: ModuleType, args: argparse.Namespace, visible: str) -> tuple[int, dict[str, Any] | None]:
+def _here(module: ModuleType, arguments: list[str], visible: str) -> tuple[int, dict[str, Any] | None]:
     """The item in this process, which then sees the leased GPU alone."""
     os.environ["CUDA_VISIBLE_DEVICES"] = visible
     try:
-        return 0, stage.perform(module, args, stage.Kept())
+        return 0, stage.perform(module, arguments, stage.Kept())
     except Exception as error:
         return stage.report_failure(error, module.__name__, module)[0], None
 

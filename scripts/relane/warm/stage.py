@@ -3,7 +3,7 @@
 A model script offers `parser()`, `load(args)` and `run(args, models)`, and names in LOADS the arguments that `load` may
 read: those decide which models are loaded, and `load` gets no others. It may offer `check(args)`, which raises
 InputError before minutes of loading, and LESS_MEMORY, the configuration keys that lower its peak. A script without
-LOADS is run whole, with `run(args)`: it has a GPU of its own, and nothing is kept.
+LOADS needs `parser()` and `main(argv)`: it is run whole, on a GPU of its own, and nothing is kept.
 """
 
 import argparse
@@ -86,22 +86,23 @@ class Kept:
     models: Any = None
 
 
-def perform(module: ModuleType, args: argparse.Namespace, kept: Kept) -> dict[str, Any]:
+def perform(module: ModuleType, arguments: list[str], kept: Kept) -> dict[str, Any]:
     """Carry out one item: check, load where no models are kept, run. Returns what it cost.
 
     Seconds are of the wall clock; on a GPU the end waits for the device. Raises what the script raises.
     """
     began, load_seconds, warm = time.perf_counter(), 0.0, kept.models is not None
     _reset_peaks()
-    if hasattr(module, "check"):
-        module.check(args)
     if keeps_models(module):
+        args = module.parser().parse_args(arguments)
+        if hasattr(module, "check"):
+            module.check(args)
         if not warm:
             kept.models = module.load(load_arguments(module, args))
             load_seconds = time.perf_counter() - began
         module.run(args, kept.models)
     else:
-        module.run(args)
+        module.main(arguments)
     peak, on_gpu = gpu_peak(wait=True), bool(os.environ.get("CUDA_VISIBLE_DEVICES"))
     seconds = time.perf_counter() - began
     return {

@@ -96,10 +96,9 @@ class Worker:
         with _as_the_client(message, files[0], files[1]), _watched(connection):
             try:
                 module = stage.load_script(script)
-                args = module.parser().parse_args(message["arguments"])
                 if message["key"] != self.key:
                     self.key, self.kept = message["key"], stage.Kept()
-                report = stage.perform(module, args, self.kept)
+                report = stage.perform(module, message["arguments"], self.kept)
                 report["items_before"] = self.items
                 self.items += 1
                 status, stay = 0, True

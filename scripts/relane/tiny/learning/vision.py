@@ -18,7 +18,8 @@ def patches(images: torch.Tensor, patch: int, mean: list[float], std: list[float
     out: blocks of 2 x 2 patches, each picture doubled in time. H and W are multiples of twice the patch."""
     count, height, width, _ = images.shape
     x = images.permute(0, 3, 1, 2).float() / 255
-    x = (x - torch.tensor(mean, device=x.device)[:, None, None]) / torch.tensor(std, device=x.device)[:, None, None]
+    mean, std = (torch.as_tensor(value, device=x.device)[:, None, None] for value in (mean, std))
+    x = (x - mean) / std
     x = x.reshape(count, 3, height // patch // 2, 2, patch, width // patch // 2, 2, patch)
     x = x.permute(0, 2, 5, 3, 6, 1, 4, 7)  # picture, block row and column, patch row and column, channel, y, x
     x = x[:, :, :, :, :, :, None].expand(-1, -1, -1, -1, -1, -1, 2, -1, -1)
@@ -40,7 +41,10 @@ class OneSize:
         ready["cu_seqlens"] = torch.arange(count + 1, dtype=torch.int32) * length
         if hasattr(visual, "pos_embed"):
             index, weights = vision_utils.get_vision_interpolation_indices_and_weights(
-                one, num_grid_per_side=visual.num_grid_per_side, mode="bilinear", align_corners=True,
+                one,
+                num_grid_per_side=visual.num_grid_per_side,
+                mode="bilinear",
+                align_corners=True,
                 spatial_merge_size=merge,
             )
             ready |= {"interp_indices": index.repeat(count, 1), "interp_weights": weights.repeat(count, 1)}
@@ -52,18 +56,26 @@ class OneSize:
 
     def __enter__(self) -> None:
         self.visual.forward = functools.partial(type(self.visual).forward, self.visual, **self.ready)
+        # A convolution whose kernel is the whole patch is a matrix product; as a convolution it is far slower.
+        self.visual.patch_embed.forward = self._embed
         for block in self.visual.blocks:
             block.attn.forward = functools.partial(self._attend, block.attn)
 
     def __exit__(self, *_: object) -> None:
-        del self.visual.forward
+        del self.visual.forward, self.visual.patch_embed.forward
         for block in self.visual.blocks:
             del block.attn.forward
+
+    def _embed(self, pixels: torch.Tensor) -> torch.Tensor:
+        proj = self.visual.patch_embed.proj
+        return F.linear(pixels, proj.weight.flatten(1), proj.bias)
 
     def _attend(self, attention: nn.Module, hidden_states, *_, position_embeddings=None, **__) -> torch.Tensor:
         total = len(hidden_states)
         parts = attention.qkv(hidden_states).reshape(total, 3, attention.num_heads, -1).permute(1, 0, 2, 3)
         query, key = self.rotate(parts[0], parts[1], *position_embeddings)
-        each = [x.reshape(self.count, total // self.count, *x.shape[1:]).transpose(1, 2) for x in (query, key, parts[2])]
+        each = [
+            x.reshape(self.count, total // self.count, *x.shape[1:]).transpose(1, 2) for x in (query, key, parts[2])
+        ]
         out = F.scaled_dot_product_attention(*each)
         return attention.proj(out.transpose(1, 2).reshape(total, -1))
