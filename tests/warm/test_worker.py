@@ -95,6 +95,21 @@ def test_another_stage_takes_the_gpu_over(toys):
     assert (before.stage, after.stage) == ("first", "second")
 
 
+def test_on_a_cpu_the_process_serves_the_next_stage_too(toys):
+    """What costs there is the import of the libraries; on a GPU the process has to end to free the memory."""
+    toys.environment["RELANE_GPUS"] = ""
+    for name in ("first", "second"):
+        toys.stage(name)
+    for name in ("first", "second", "second", "first"):
+        assert toys.run(script=name, options=("--cpu-slots=1",)).returncode == 0
+    assert [line.split()[0] for line in toys.loads()] == ["first", "second", "first"]
+    assert len({line.split()[1] for line in toys.loads()}) == 1
+    script = toys.folder / "second.py"
+    script.write_text(script.read_text().replace("item {args.item}", "changed {args.item}"))
+    assert "changed" in toys.run(script="second", options=("--cpu-slots=1",)).stdout
+    assert len({line.split()[1] for line in toys.loads()}) == 2
+
+
 def test_wrong_input_is_said_and_costs_no_models(toys):
     done = toys.run("--item=wrong")
     assert done.returncode == 2

@@ -8,7 +8,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from types import ModuleType
 from typing import Any
@@ -55,14 +55,16 @@ def run(script: Path, arguments: list[str], settings: Settings) -> tuple[int, di
     if not keep and not choice[0][0].is_gpu:
         return _here(module, arguments, "")
     key = stage.model_key(script, module, args)
+    code = stage.process_key(script)
     with lease.take(private, choice, key) as held:
-        _evict(private, held, key if keep else "")
+        _evict(private, held, key if keep else "", code)
         if not keep:
             return _here(module, arguments, held.visible)
         request = {
             "script": str(script.resolve()),
             "arguments": arguments,
             "key": key,
+            "code": code,
             "folder": os.getcwd(),
             "environment": dict(os.environ),
             "owner": settings.owner,
@@ -79,11 +81,18 @@ def _here(module: ModuleType, arguments: list[str], visible: str) -> tuple[int, 
         return stage.report_failure(error, module.__name__, module)[0], None
 
 
-def _evict(private: Path, held: lease.Lease, key: str) -> None:
-    """End the workers at the leased places that do not hold these models; clear away what dead ones left."""
+def _evict(private: Path, held: lease.Lease, key: str, code: str) -> None:
+    """End the workers at the leased places that cannot take this item; clear away what dead ones left.
+
+    On a GPU only the worker that holds these models can: a GPU's memory is surely free only when its process has ended.
+    On a CPU any worker with the same code can, and so saves the import of torch and its like.
+    """
     for name in held.names:
         record = lease.read(private, name)
-        if record and not (record.alive and lease.serves(record, held.places, key)):
+        if record is None:
+            continue
+        same_code = not held.visible and record.code == code
+        if not (record.alive and (lease.serves(record, held.places, key) or (key and same_code))):
             stop(private, record)
             record.remove(private)
 
@@ -96,7 +105,10 @@ def _there(
         record = lease.read(private, held.names[0])
         process = None
         if record is None or not record.alive:
-            record, process = _start(private, held, module, request["key"], settings)
+            record, process = _start(private, held, module, request, settings)
+        elif record.key != request["key"]:
+            record = replace(record, key=request["key"], stage=module.__name__)
+            record.write(private)
         try:
             answer = _ask(private, held, record, request)
         except Gone as gone:
@@ -115,7 +127,7 @@ def _there(
 
 
 def _start(
-    private: Path, held: lease.Lease, module: ModuleType, key: str, settings: Settings
+    private: Path, held: lease.Lease, module: ModuleType, request: dict[str, Any], settings: Settings
 ) -> tuple[lease.Record, subprocess.Popen]:
     """Start a worker. Its socket is bound here, so that it can be connected to at once."""
     path = private / f"{held.names[0]}.sock"
@@ -141,7 +153,7 @@ def _start(
             start_new_session=True,  # a Ctrl-C in the terminal is the client's to pass on
         )
     identity = (process.pid, lease.started(process.pid) or 0)
-    record = lease.Record(identity, held.names, key, module.__name__, path.name)
+    record = lease.Record(identity, held.names, request["key"], module.__name__, path.name, request["code"])
     record.write(private)
     return record, process
 

@@ -38,13 +38,15 @@ def is_alive(process: tuple[int, int]) -> bool:
 
 @dataclass(frozen=True)
 class Record:
-    """A worker. process: (pid, start); places: names of all that it holds; key: of the models that it keeps."""
+    """A worker. process: (pid, start); places: names of all that it holds; key: of the models that it keeps; code: of
+    everything that it may have imported (`stage.process_key`)."""
 
     process: tuple[int, int]
     places: tuple[str, ...]
     key: str
     stage: str
     socket: str
+    code: str = ""
 
     @property
     def alive(self) -> bool:
@@ -74,7 +76,7 @@ def read(private: Path, place: str) -> Record | None:
     """The record of the worker at a place, alive or not; None where there is none that can be read."""
     try:
         known = json.loads((private / f"{place}.json").read_text())
-        return Record(tuple(known["process"]), tuple(known["places"]), known["key"], known["stage"], known["socket"])
+        return Record(**{**known, "process": tuple(known["process"]), "places": tuple(known["places"])})
     except (OSError, ValueError, KeyError, TypeError):
         return None
 

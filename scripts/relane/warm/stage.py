@@ -63,13 +63,27 @@ def model_key(script: Path, module: ModuleType, args: argparse.Namespace) -> str
     file or folder, size and time of everything in it.
     """
     values = vars(load_arguments(module, args)) if keeps_models(module) else {}
-    parts = [str(script.resolve()), code_digest(script), sys.executable, os.environ.get("OMP_NUM_THREADS", "")]
+    parts = [str(script.resolve()), code_digest(script), *_process()]
     for name, value in values.items():
         path = Path(str(value)) if value != "" else None
         state = sorted(_state(path)) if path and path.exists() else []
         # A relative path means another folder in another working directory.
         parts.append([name, str(path.resolve()) if state else str(value), state])
     return hashlib.sha256(json.dumps(parts).encode()).hexdigest()[:16]
+
+
+def process_key(script: Path) -> str:
+    """16 hex digits: equal for two stages that one process may serve in turn.
+
+    Of the interpreter, its threads, and size and time of all code beside the script: what an earlier stage has imported
+    must still be what the files say.
+    """
+    beside = sorted(state for state in _state(script.resolve().parent) if state[0].endswith(".py"))
+    return hashlib.sha256(json.dumps([*_process(), beside]).encode()).hexdigest()[:16]
+
+
+def _process() -> list[str]:
+    return [sys.executable, os.environ.get("OMP_NUM_THREADS", "")]
 
 
 def _state(path: Path) -> Iterator[tuple[str, int, int]]:

@@ -8,6 +8,7 @@ went wrong in a way that may have spoilt the process. A client that goes away in
 import argparse
 import contextlib
 import faulthandler
+import gc
 import os
 import select
 import signal
@@ -98,6 +99,7 @@ class Worker:
                 module = stage.load_script(script)
                 if message["key"] != self.key:
                     self.key, self.kept = message["key"], stage.Kept()
+                    gc.collect()  # models refer to themselves in circles
                 report = stage.perform(module, message["arguments"], self.kept)
                 report["items_before"] = self.items
                 self.items += 1
