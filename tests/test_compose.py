@@ -72,6 +72,16 @@ def test_a_box_that_fits_stays_inside_the_frame_and_one_that_does_not_is_padded(
     assert (box == 7).all()  # edges repeat, no black bars
 
 
+def test_beyond_the_frame_the_masks_edge_repeats_with_the_picture():
+    """A box that reaches below the frame repeats the frame's last row; where that row is masked, so is its repeat."""
+    mask = np.zeros((20, 30), bool)
+    mask[10:, 12:15] = True
+    frame = np.where(mask[..., None], np.uint8(255), np.uint8(60)).repeat(3, axis=2)
+    region = Region(0, 0, 30, 26, 30, 26)
+    np.testing.assert_array_equal(region.cut(mask), region.cut(frame)[..., 0] == 255)
+    assert region.mask_to_model(mask)[20:, 12:15].all()
+
+
 @given(scenes(), st.integers(-20, 60), st.integers(-20, 60))
 @settings(max_examples=60, deadline=None)
 def test_at_the_models_own_size_cut_and_lay_are_inverse(scene, left, top):

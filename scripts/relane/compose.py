@@ -34,16 +34,18 @@ class Region:
     model_height: int
 
     def cut(self, image: np.ndarray) -> np.ndarray:
-        """The box (height, width[, 3]) out of a frame or mask; beyond the frame, frames repeat and masks are False."""
+        """The box (height, width[, 3]) out of a frame or mask; beyond the frame its edge repeats.
+
+        A mask's edge repeats as the frame's does: the old markings that run on there are as much to be repainted as
+        those inside.
+        """
         rows, columns, inside = self._overlap(image.shape)
         box = np.ascontiguousarray(image[rows, columns])
         above, below = inside[0].start, self.height - inside[0].stop
         before, after = inside[1].start, self.width - inside[1].stop
         if not (above or below or before or after):
             return box
-        if box.dtype == bool:
-            return np.pad(box, ((above, below), (before, after)))
-        return cv2.copyMakeBorder(box, above, below, before, after, cv2.BORDER_REPLICATE)
+        return np.pad(box, ((above, below), (before, after), *[(0, 0)] * (image.ndim - 2)), mode="edge")
 
     def to_model(self, frame: np.ndarray) -> np.ndarray:
         """The box of a frame at the model's size, uint8."""

@@ -17,6 +17,7 @@ from PIL import Image
 
 from relane import noise
 from relane.lanes import Attributes
+from relane.masks import grow
 from relane.world.rig import FRONT_TELE, FRONT_WIDE
 from relane.world.scene import Scene
 
@@ -24,6 +25,7 @@ ALL = [
     Attributes(*values) for values in itertools.product(("single", "double"), ("white", "yellow"), ("solid", "dashed"))
 ]
 ROAD_FRAMES = 6
+VERSIONS = 4  # markings under which each of `marked_moments` is seen
 PAINT_SIZE = (160, 240)  # height and width that the painter and the video model paint
 CLIP_FRAMES = 17  # a window of the video model
 CLIP_STEP = 0.1  # seconds
@@ -156,6 +158,37 @@ def painted_moments(key: tuple, moments: int = 3, targets: int = 2) -> dict[str,
         rows["corridor"].append(crop.mask(lines))
         rows["road"].append(crop.mask(grown))
         rows["asked"].append(asked)
+    return {name: np.stack(values) for name, values in rows.items()}
+
+
+def marked_moments(key: tuple, moments: int = 6) -> dict[str, np.ndarray]:
+    """Moments of one drive, each under four markings, pixel-aligned.
+
+    images (M, 4, H, W, 3) uint8; markings (M, 4) int64, indices into ALL: two pairs of a solid line and the same one
+    dashed, so versions k and k ^ 1 differ in pattern alone. masks (M, 2, H, W) bool: the road, and a corridor around
+    its lines, as the pipeline's masks are.
+    """
+    rng = rng_of(*key)
+    first = any_attributes(rng)
+    scene = Scene(
+        noise.seed_of(*key, "scene"), first, slower_car=bool(rng.random() < 0.5), bonnet=bool(rng.random() < 0.1)
+    )
+    painted: dict[int, Scene] = {}
+    rows: dict[str, list] = {"images": [], "markings": [], "masks": []}
+    for _ in range(moments):
+        t = float(rng.uniform(0, 13.5))
+        solid = 2 * rng.choice(4, 2, replace=False)
+        markings = np.array([solid[0], solid[0] + 1, solid[1], solid[1] + 1])
+        for number in markings:
+            if number not in painted:
+                painted[number] = repainted(scene, ALL[number])
+        frames = [painted[number].render(FRONT_WIDE, t) for number in markings]
+        road = frames[0].road_mask
+        grown = grow(road, int(rng.choice([0, 5])))
+        lines = grow(corridor(scene, t, lines_to_cover(rng, scene), road), 5)
+        rows["images"].append(np.stack([frame.image for frame in frames]))
+        rows["markings"].append(markings)
+        rows["masks"].append(np.stack([grown, lines & road]))
     return {name: np.stack(values) for name, values in rows.items()}
 
 
