@@ -11,12 +11,11 @@ with the asked markings is the ideal edit. A row a region:
     seam      grey levels that the edit adds to the step across the mask's edge
     flicker   change from frame to frame on the asphalt, over that of the ideal edit (1: as steady as the world itself)
     count, color, pattern, all: share of frames whose line a judge by pixels reads as asked, of those that it reads so
-              in the ideal edit; for all edits, and the pattern for dashed ones alone
+              in the ideal edit. dashed: the pattern in edits to dashed lines; first: all, in the first frame alone
     dB        PSNR on the road against the ideal edit
 """
 
 import argparse
-import itertools
 import shlex
 import sys
 import tempfile
@@ -237,6 +236,8 @@ def measure(drive: Drive, ideal: list[Frame], wanted: Attributes, masks: np.ndar
         for name, value in right.items():
             found[name].append(value)
         found["all"].append(all(right.values()))
+        if index == 0:
+            found["first"].append(all(right.values()))
         if wanted.pattern == "dashed":
             found["dashed"].append(right["pattern"])
     return found
@@ -252,6 +253,7 @@ COLUMNS = {
     "pattern": "{:8.0%}",
     "dashed": "{:7.0%}",
     "all": "{:5.0%}",
+    "first": "{:6.0%}",
     "dB": "{:6.1f}",
 }
 
@@ -263,16 +265,16 @@ def row(name: str, found: dict[str, list]) -> str:
         values = [value for value in found[column] if value is not None]
         width = len(form.format(0))
         cells.append(form.format(float(np.mean(values))) if values else "-".rjust(width))
-    return f"{name:16s}" + " ".join(cells)
+    return f"{name:32s}" + " ".join(cells)
 
 
 def head() -> str:
     """The columns' names."""
-    return " " * 16 + " ".join(name.rjust(len(form.format(0))) for name, form in COLUMNS.items())
+    return " " * 32 + " ".join(name.rjust(len(form.format(0))) for name, form in COLUMNS.items())
 
 
 def table(args: argparse.Namespace, folder: Path) -> dict[str, dict[str, list]]:
-    """All values by region, and of the unedited source."""
+    """All values by region and of the unedited source, over all edits and (indented) by edit."""
     config = settings(args)
     edits = [parse_slug(text) for text in args.edits]
     found: dict[str, dict[str, list]] = defaultdict(lambda: defaultdict(list))
@@ -290,6 +292,7 @@ def table(args: argparse.Namespace, folder: Path) -> dict[str, dict[str, list]]:
             for name, (mask, edit) in results.items():
                 for column, values in measure(drive, ideal, wanted, mask, edit).items():
                     found[name][column] += values
+                    found[f"  {name} {wanted.slug()}"][column] += values
             print(
                 f"{drive.folder.name}: {drive.scene.attributes.slug()} -> {wanted.slug()}", file=sys.stderr, flush=True
             )
@@ -309,7 +312,7 @@ def main(argv: list[str] | None = None) -> None:
         f" {', '.join(args.edits)}, first frame {args.first}"
     )
     print(head())
-    for name in itertools.chain(args.regions, ["unedited"]):
+    for name in sorted(found, key=lambda name: (name.startswith(" "), name)):
         print(row(name, found[name]))
 
 
