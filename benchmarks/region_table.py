@@ -82,10 +82,7 @@ def parser() -> argparse.ArgumentParser:
     add("--edits", nargs="+", default=["single-white-dashed", "double-yellow-solid"], metavar="COUNT-COLOR-PATTERN")
     add("--regions", nargs="+", choices=REGIONS, default=list(REGIONS))
     add("--first", choices=("painted", "ideal"), default="painted", help="ideal: the video model alone is measured")
-    add("--paint-steps", type=int, default=0, help="of FLUX Fill; 0: the demo's")
-    add("--video-steps", type=int, default=0, help="of VideoPainter; 0: the demo's")
-    add("--guidance", type=float, default=0.0, help="of VideoPainter; 0: the demo's")
-    add("--keep-masked-pixels", type=cli.true_or_false, default=None, help="default: the demo's")
+    add("--set", nargs="+", default=[], metavar="SECTION.KEY=VALUE", help="over the demo's, as video.color_match=true")
     add("--device", default="auto")
     add("--keep", type=Path, help="folder for every video, to look at; default: none is kept")
     return options
@@ -97,14 +94,12 @@ def settings(args: argparse.Namespace) -> dict[str, dict]:
     config = {part: both[0][part] | both[1].get(part, {}) for part in ("first_frame", "video", "region")}
     config["first_frame"] |= {"caption_refine_iters": 0, "lora": ""}
     config["video"] |= {"crf": 0}  # what is measured is the edit, not the codec
-    if args.paint_steps:
-        config["first_frame"]["num_inference_steps"] = args.paint_steps
-    if args.video_steps:
-        config["video"]["num_inference_steps"] = args.video_steps
-    if args.guidance:
-        config["video"]["guidance_scale"] = args.guidance
-    if args.keep_masked_pixels is not None:
-        config["first_frame"]["keep_masked_pixels"] = args.keep_masked_pixels
+    for text in args.set:
+        name, _, value = text.partition("=")
+        section, _, key = name.partition(".")
+        if key not in config.get(section, {}):
+            raise InputError(f"--set {text}: no key {name} among first_frame, video and region")
+        config[section][key] = yaml.safe_load(value)
     return config
 
 
@@ -309,7 +304,7 @@ def main(argv: list[str] | None = None) -> None:
         found = table(args, args.keep or Path(temporary))
     print(
         f"{args.checkpoints.name}: {args.clips} clips of world {args.seed}, {args.frames} frames, edits"
-        f" {', '.join(args.edits)}, first frame {args.first}"
+        f" {', '.join(args.edits)}, first frame {args.first} {' '.join(args.set)}"
     )
     print(head())
     for name in sorted(found, key=lambda name: (name.startswith(" "), name)):
