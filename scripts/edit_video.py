@@ -135,7 +135,10 @@ def run(args: argparse.Namespace, models: "VideoPainter") -> None:
 
     item = read_item(args)
     options = options_of(args)
-    plan = models.plan(item["frames"], options)
+    try:
+        plan = models.plan(item["frames"], options)
+    except InputError as error:
+        raise InputError(f"{args.clip}: {error}") from None
     watch = Stopwatch(models.device)
     with watch("mask"):
         union, coverage = survey(item["masks"])
