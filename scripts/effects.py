@@ -53,7 +53,7 @@ def run(args: argparse.Namespace) -> None:
     if args.bootstrap < 100:
         raise InputError(f"bootstrap is {args.bootstrap}: an interval needs at least 100 draws, better 10000")
     unchanged = _names(args.action_unchanged)
-    found = [(path, read_rollout(path)) for path in args.inferences]
+    found = [(path, read_rollout(path)) for path in args.inferences if path]
     rollouts = [rollout for _, rollout in found if rollout is not None]
     order = arm_order(rollout.arm for rollout in rollouts)
     failed = [read_json(path) for path, rollout in found if rollout is None]

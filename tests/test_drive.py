@@ -1,6 +1,7 @@
 """drive.py and draw_overlay.py on a small data set and the tiny driver."""
 
 import json
+import shutil
 from pathlib import Path
 
 import draw_overlay
@@ -341,3 +342,22 @@ def test_every_rollout_of_a_folder_is_drawn_beside_it(rollout, tmp_path: Path, m
 def test_a_folder_without_rollouts_is_bad_input(tmp_path: Path) -> None:
     with pytest.raises(InputError, match=r"no \*_vis_data.npz"):
         draw_overlay.main(["--folder", str(tmp_path)])
+
+
+def test_without_calibration_the_picture_says_that_it_is_a_pinhole(
+    rollout, root: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    shutil.copytree(root, tmp_path / "pai")
+    shutil.rmtree(tmp_path / "pai/calibration")
+    notes: list[str] = []
+
+    def spy(frame, camera, paths, labels, *rest):
+        assert not camera.calibrated
+        notes.extend(labels.notes)
+        return draw_frame(frame, camera, paths, labels, *rest)
+
+    monkeypatch.setattr("relane.overlay.draw_frame", spy)
+    write_clip(tmp_path)
+    rollout(pai_root=tmp_path / "pai", output=tmp_path / "c_inference.json", vis_data=tmp_path / "c_vis_data.npz")
+    draw_overlay.main(["--folder", str(tmp_path)])
+    assert set(notes) == {"no calibration: pinhole by field of view, off by tens of pixels"}
