@@ -193,6 +193,23 @@ def test_equivalence_is_shown_by_small_differences_and_by_nothing_else(values, s
     assert (equivalence_p(values, 0.1) <= 0.05) is shown
 
 
+def test_an_effect_as_large_as_the_margin_is_seldom_called_none():
+    rng = np.random.default_rng(8)
+    called = [equivalence_p(rng.normal(0.1, 0.05, 20), 0.1) <= 0.05 for _ in range(400)]
+    assert np.mean(called) <= 0.08
+
+
+def test_with_few_clips_the_notes_say_how_small_p_can_be(tmp_path):
+    def notes(clips):
+        folder = tmp_path / str(clips)
+        folder.mkdir()
+        found = call(folder, "--inferences", *write_study(folder / "in", clips))["notes"]
+        return [note for note in found if "p cannot be below" in note]
+
+    assert "below 0.0625" in notes(5)[0]
+    assert not notes(6)
+
+
 def test_equivalence_needs_five_clips():
     assert equivalence_p([0.0] * 4, 0.1) is None
 
@@ -288,6 +305,13 @@ def test_the_same_rollouts_give_the_same_bytes(tmp_path):
         call(tmp_path / name, "--inferences", *(inferences if name == "a" else inferences[::-1]))
     for path in (p for p in (tmp_path / "a").rglob("*") if p.is_file()):
         assert path.read_bytes() == (tmp_path / "b" / path.relative_to(tmp_path / "a")).read_bytes(), path.name
+
+
+def test_a_run_in_which_nothing_could_be_driven_names_every_failure(tmp_path):
+    found = [write_rollout(tmp_path, arm, "c", arc(), success=False, error="no t0") for arm in ("original", "edit")]
+    result = call(tmp_path, "--inferences", *found, '--action-unchanged=["edit"]')
+    assert "None of 2 rollouts succeeded" in result["no_driving_reason"]
+    assert (tmp_path / "r.txt").read_text().count("no t0") == 2
 
 
 def test_without_rollouts_the_files_say_why(tmp_path):
