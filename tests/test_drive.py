@@ -339,6 +339,19 @@ def test_every_rollout_of_a_folder_is_drawn_beside_it(rollout, tmp_path: Path, m
     assert colored.sum() > 50
 
 
+def test_a_rollout_without_its_video_is_named_and_the_others_are_drawn(rollout, tmp_path: Path) -> None:
+    for arm in ("a", "b"):
+        folder = tmp_path / arm / small_pai.CLIP
+        video = write_clip(folder)
+        stem = folder / small_pai.CLIP
+        rollout(folder, arm=arm, output=f"{stem}_inference.json", vis_data=f"{stem}_vis_data.npz")
+        if arm == "a":
+            video.unlink()
+    with pytest.raises(InputError, match=r"1 of 2 rollouts were not drawn; the first: .*no such file"):
+        draw_overlay.main(["--folder", str(tmp_path)])
+    assert (tmp_path / "b" / small_pai.CLIP / f"{small_pai.CLIP}_overlay.mp4").is_file()
+
+
 def test_a_folder_without_rollouts_is_bad_input(tmp_path: Path) -> None:
     with pytest.raises(InputError, match=r"no \*_vis_data.npz"):
         draw_overlay.main(["--folder", str(tmp_path)])
