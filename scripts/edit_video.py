@@ -196,6 +196,7 @@ def read_item(args: argparse.Namespace) -> dict[str, Any]:
         "video": clip["video"],
         "fps": float(clip["fps"]),
         "frames": info.frames,
+        "t_us": clip.get("t_us"),
         "masks": masks,
         "caption": caption,
         "first_frame": read_first_frame(args.first_frame, info.height, info.width),
@@ -326,6 +327,8 @@ def record(
     inputs = ("clip", "clip_json", "inpaint_masks", "first_frame", "first_frame_json", "region_json")
     return {
         "video": item["video"],
+        # The times of the frames, so that another run can drive this video (drive.videos).
+        "t_us": item["t_us"],
         "prompt": item["caption"],
         "parameters": {**{name: getattr(args, name) for name in OWN}, **asdict(options)},
         "checkpoints": {name: getattr(args, name) for name in ("cogvideox", "videopainter", "videopainter_id")},
