@@ -233,7 +233,7 @@ class VideoPainterTransformer(Fusable, CogVideoXTransformer3DModel):
         temb = self.time_embedding(self.time_proj(timestep).to(hidden_states.dtype))
         tokens = self.embedding_dropout(self.patch_embed(encoder_hidden_states, hidden_states))
         text_length = encoder_hidden_states.shape[1]
-        text, video = tokens[:, :text_length], tokens[:, text_length:]
+        text, video = apart(tokens, text_length)
 
         keep = token_mask[..., None] if token_mask is not None and mask_add else None
         memory = memory_mask[..., None] if memory_mask is not None else None
@@ -304,7 +304,7 @@ class CogvideoXBranchModel(Fusable, CogVideoXTransformer3DModel):
         tokens = self.patch_embed(encoder_hidden_states, torch.cat([hidden_states, branch_cond], dim=2))
         tokens = self.embedding_dropout(tokens)
         text_length = encoder_hidden_states.shape[1]
-        text, video = tokens[:, :text_length], tokens[:, text_length:]
+        text, video = apart(tokens, text_length)
         samples = []
         for block, out in zip(self.transformer_blocks, self.branch_blocks, strict=True):
             video, text = block(
@@ -316,6 +316,16 @@ class CogvideoXBranchModel(Fusable, CogVideoXTransformer3DModel):
             )
             samples.append((out(video) * conditioning_scale).to(video.dtype))
         return samples
+
+
+def apart(tokens: torch.Tensor, text_length: int) -> tuple[torch.Tensor, torch.Tensor]:
+    """Text (B, N_t, D) and video tokens (B, N_v, D) of joint ones, each with memory of its own.
+
+    As blocks put them out; slices would have strides that no other block sees, and torch.compile would make a graph
+    of its own for the first block.
+    """
+    parts = tokens[:, :text_length], tokens[:, text_length:]
+    return tuple(part.clone(memory_format=torch.contiguous_format) for part in parts)
 
 
 def unpatchify(tokens: torch.Tensor, shape: torch.Size, patch: int) -> torch.Tensor:
