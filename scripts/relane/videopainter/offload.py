@@ -22,7 +22,7 @@ class Parked:
         """The network on `device` for the length of a `with`."""
         try:
             for tensor, host in self._host:
-                tensor.data = host.to(device)
+                tensor.data = host.to(device, copy=True)
             yield
         finally:
             for tensor, host in self._host:

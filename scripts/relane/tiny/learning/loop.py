@@ -21,7 +21,9 @@ def add_flags(parser: argparse.ArgumentParser, samples: int) -> None:
     add("--output", required=True, type=Path, help="checkpoint folder to write")
     add("--work", required=True, type=Path, help="folder for the state of training; started again, it goes on there")
     add("--steps", type=int, default=100_000, help="most steps")
-    add("--seconds", type=float, default=240.0, help="most seconds of training, over all starts (rendering not counted)")
+    add(
+        "--seconds", type=float, default=240.0, help="most seconds of training, over all starts (rendering not counted)"
+    )
     add("--samples", type=int, default=samples, help="scenes to render (default: %(default)s)")
     add("--batch-size", type=int, default=0, help="0: the script's own choice")
     add("--workers", type=int, default=0, help="processes that render; 0: one a core")

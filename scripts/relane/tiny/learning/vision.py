@@ -40,7 +40,10 @@ class OneSize:
         ready["cu_seqlens"] = torch.arange(count + 1, dtype=torch.int32) * length
         if hasattr(visual, "pos_embed"):
             index, weights = vision_utils.get_vision_interpolation_indices_and_weights(
-                one, num_grid_per_side=visual.num_grid_per_side, mode="bilinear", align_corners=True,
+                one,
+                num_grid_per_side=visual.num_grid_per_side,
+                mode="bilinear",
+                align_corners=True,
                 spatial_merge_size=merge,
             )
             ready |= {"interp_indices": index.repeat(count, 1), "interp_weights": weights.repeat(count, 1)}
@@ -64,6 +67,8 @@ class OneSize:
         total = len(hidden_states)
         parts = attention.qkv(hidden_states).reshape(total, 3, attention.num_heads, -1).permute(1, 0, 2, 3)
         query, key = self.rotate(parts[0], parts[1], *position_embeddings)
-        each = [x.reshape(self.count, total // self.count, *x.shape[1:]).transpose(1, 2) for x in (query, key, parts[2])]
+        each = [
+            x.reshape(self.count, total // self.count, *x.shape[1:]).transpose(1, 2) for x in (query, key, parts[2])
+        ]
         out = F.scaled_dot_product_attention(*each)
         return attention.proj(out.transpose(1, 2).reshape(total, -1))
