@@ -26,7 +26,7 @@ from relane import cli
 # Name -> seconds that it may take on an H100. Most wanted first: the budget may not reach the last ones.
 STAGES = {
     "card": 40,
-    "edit": 200,
+    "edit": 240,
     "drive": 80,
     "caption": 80,
     "edit_memory": 110,
