@@ -168,7 +168,7 @@ class Policy:
         `arms` [A][N] of (H, W, 3) uint8, the frames of each arm; `history_xyz` (16, 3) and `history_rot` (16, 3, 3) are
         the clip's. `noise` has a scene key an arm (the same one for arms that share their noise); `how` goes to
         `rollout`, with `reasoning` and `flow_noise` over all arms. The pictures and words with which all arms begin are
-        read once. In floats narrower than 32 bits a batch of another shape rounds differently: compare arms of one call.
+        read once. In bfloat16 a batch of another shape rounds differently: compare arms of one call.
         """
         count = len(arms)
         history_xyz, history_rot = np.asarray(history_xyz), np.asarray(history_rot)
