@@ -18,6 +18,7 @@ include: "rules/edit.smk"
 include: "rules/quality.smk"
 include: "rules/drive.smk"
 include: "rules/report.smk"
+include: "rules/tiny.smk"
 
 
 rule all:

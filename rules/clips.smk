@@ -16,9 +16,9 @@ def local_source(wildcards) -> list[str]:
 
 
 def clip_flags(wildcards) -> str:
-    """The clip section; only a clip that can be driven has an instant to end its window at."""
+    """The clip section; only a clip that can be driven has an instant to end its window at: the last one."""
     anchor = config["clip"]["anchor"] if CLIPS[wildcards.video].drivable else "start"
-    return relane_config.flags({**config["clip"], "anchor": anchor})
+    return relane_config.flags({**config["clip"], "anchor": anchor, "t0_us": max(T0_US)})
 
 
 rule prepare_clip:

@@ -9,6 +9,7 @@ import sys
 sys.path.insert(0, str(Path(workflow.basedir) / "scripts"))
 
 from relane import config as relane_config
+from relane import edited as relane_edited
 from relane import instructions as relane_instructions
 from relane.digest import code_digest, weights_digest
 from relane.errors import InputError
@@ -27,28 +28,53 @@ def read_inputs() -> tuple[dict[str, Clip], dict[str, str]]:
     clips = []
     for source in sources:
         clips += read_sheet(source) if str(source).endswith(".csv") else resolve_local(str(source))
-    wanted = relane_instructions.load(config["instructions"])
+    # Only videos that were edited elsewhere: then there is nothing to ask an editor for.
+    nothing = config["drive"]["videos"] and not config["instructions"].strip()
+    wanted = [] if nothing else relane_instructions.load(config["instructions"])
     return {clip.video: clip for clip in check_clips(clips)}, {item.slug: item.text for item in wanted}
+
+
+def read_edited() -> dict[tuple[str, str], relane_edited.EditedFile]:
+    """Videos edited elsewhere, by arm and video. A bucket prefix is listed here; a sheet asks no network."""
+    if not config["drive"]["videos"]:
+        return {}
+    found = relane_edited.load(config["drive"]["videos"], config["drive"]["video_name"])
+    drivable = [video for video, clip in CLIPS.items() if clip.drivable]
+    return {(file.arm, file.video): file for file in relane_edited.of_clips(found, drivable, EDIT_ARMS)}
 
 
 try:
     CLIPS, INSTRUCTIONS = read_inputs()
+    # Sham is an edit like any other, but asked for the markings that the clip already has.
+    EDIT_ARMS = (["sham"] if config["arms"]["sham"] else []) + list(INSTRUCTIONS)
+    FOREIGN = read_edited()
 except InputError as error:
     raise WorkflowError(str(error)) from None
 
 RUN = config["run"]
-# Sham is an edit like any other, but asked for the markings that the clip already has.
-EDIT_ARMS = (["sham"] if config["arms"]["sham"] else []) + list(INSTRUCTIONS)
+FOREIGN_ARMS = list(dict.fromkeys(arm for arm, _ in FOREIGN))
 # The floor is the original once more with other noise: it says how far the model moves by itself.
-DRIVE_ARMS = ["original", *(["floor"] if config["arms"]["floor"] else []), *EDIT_ARMS]
+DRIVE_ARMS = ["original", *(["floor"] if config["arms"]["floor"] else []), *EDIT_ARMS, *FOREIGN_ARMS]
+
+
+# The instants to plan at. The first gives files their plain names, any further one adds `_t0_<microseconds>` to its own.
+T0_US = config["clip"]["t0_us"] if isinstance(config["clip"]["t0_us"], list) else [config["clip"]["t0_us"]]
+if config["clip"]["anchor"] == "t0" and any(clip.drivable for clip in CLIPS.values()):
+    # The driver looks back 0.3 s from its instant, so the window that ends at the last must begin before the first.
+    if (config["clip"]["max_frames"] - 1) / config["clip"]["fps"] < (max(T0_US) - min(T0_US)) / 1e6 + 0.3:
+        raise WorkflowError(
+            f"clip.t0_us: the instants {min(T0_US)} to {max(T0_US)} are further apart than a clip of clip.max_frames "
+            f"{config['clip']['max_frames']} frames at {config['clip']['fps']} fps is long; raise clip.max_frames"
+        )
 
 
 wildcard_constraints:
     run=r"[A-Za-z0-9][A-Za-z0-9_-]*",
     video=r"[A-Za-z0-9_-][A-Za-z0-9._-]*",
     clip=r"[A-Za-z0-9_-][A-Za-z0-9._-]*",
-    # The original and floor arms stand beside the instructions, but no editor made them.
-    instruction=r"(?!(?:original|floor)/)[a-z0-9][a-z0-9-]*",
+    # The original and floor arms and those edited elsewhere stand beside the instructions, but no editor of ours made them.
+    instruction=rf"(?!(?:{'|'.join(['original', 'floor', *FOREIGN_ARMS])})/)[a-z0-9][a-z0-9-]*",
+    foreign_arm="|".join(FOREIGN_ARMS) or "(?!)",
     arm=r"[a-z0-9][a-z0-9-]*",
 
 

@@ -1,62 +1,136 @@
 """Drive: the driving model on every arm of a clip, and what the edit did to its path.
 
-INPUTS:  results/{run}/vp/{arm}/{video}/{video}_vp_edit_sample0.mp4, the clip's other cameras and ego motion
+INPUTS:  results/{run}/vp/{arm}/{video}/{video}_vp_edit_sample0.mp4, the clip's other cameras and ego motion;
+         videos edited elsewhere (drive.videos)
 OUTPUTS: results/{run}/alpamayo/{arm}/{clip}/{clip}_inference.json, _vis_data.npz, _overlay.mp4
+         ... {clip}_t0_<us>_inference.json and so on for every further instant in clip.t0_us
+         ... {clip}_shared_inference.json and so on with the original arm's words, where drive.reasoning is both
          results/{run}/effects.csv, effects.json, {run}_report.txt, inference_summary.json, effects_plots/
 """
 
-DRIVE = "results/{run}/alpamayo/{arm}/{clip}/{clip}"
+# A rollout's files; {variant} is empty for the first instant with each arm's own words.
+DRIVE = "results/{run}/alpamayo/{arm}/{clip}/{clip}{variant}"
 
 
-def source_arm(arm: str) -> str:
-    """The floor arm drives the original video, only with other noise."""
-    return "original" if arm == "floor" else arm
+wildcard_constraints:
+    variant=r"(?:_t0_[0-9]+)?(?:_shared)?",
+
+
+rule import_video:
+    """A video edited elsewhere takes its place beside the arms that are edited here."""
+    input:
+        lambda wildcards: [file for file in foreign_files(wildcards) if "://" not in file],
+    output:
+        video="results/{run}/vp/{foreign_arm}/{video}/{video}_vp_edit_sample0.mp4",
+        sidecar="results/{run}/vp/{foreign_arm}/{video}/{video}_times.json",
+    log:
+        "logs/{run}/import/{foreign_arm}/{video}.log",
+    retries: 1
+    resources:
+        network=1,
+    params:
+        source=lambda wildcards: foreign_flags(wildcards),
+        start_us=config["drive"]["videos_start_us"],
+        code=code("import_video.py"),
+    shell:
+        "{PYTHON:q} {SCRIPTS:q}/import_video.py {params.source} --start-us {params.start_us}"
+        " --output {output.video:q} --sidecar {output.sidecar:q} > {log:q} 2>&1"
+
+
+def foreign_files(wildcards) -> list[str]:
+    """Where a video edited elsewhere is, with the JSON beside it where there is one."""
+    if (wildcards.foreign_arm, wildcards.video) not in FOREIGN:
+        raise WorkflowError(f"{wildcards.foreign_arm}: {config['drive']['videos']} has no video {wildcards.video}")
+    file = FOREIGN[wildcards.foreign_arm, wildcards.video]
+    return [file.uri, file.sidecar] if file.sidecar else [file.uri]
+
+
+def foreign_flags(wildcards) -> str:
+    """The same as a script's flags."""
+    foreign_files(wildcards)
+    file = FOREIGN[wildcards.foreign_arm, wildcards.video]
+    source = {"uri": file.uri, "checksum": file.checksum, "video_json": file.sidecar}
+    return relane_config.flags({**source, "clip_id": file.clip_id, "camera": file.camera})
+
+
+def replaced_videos(run: str, arm: str, clip: str) -> list[str]:
+    """The cameras of a clip that an arm replaces, all in one rollout; the front comes first, overlays are drawn on it.
+
+    Of a clip's several cameras some may show too little road to be edited: those stay as they are, in every arm.
+    """
+    if arm in FOREIGN_ARMS:
+        videos = [video for name, video in FOREIGN if name == arm and CLIPS[video].clip_id == clip]
+    else:
+        videos = [video for video in videos_of(clip) if CLIPS[video].drivable]
+        if EDIT_ARMS and len(videos) > 1:
+            usable = set(usable_videos(run))
+            videos = [video for video in videos if video in usable]
+    if not videos:
+        raise WorkflowError(f"{clip}: nothing to drive in arm {arm}: no video of it, or no ego motion with the clip")
+    return sorted(videos, key=lambda video: CLIPS[video].camera != "camera_front_wide_120fov")
 
 
 def arm_videos(wildcards) -> list[str]:
-    """The arm's videos of this clip: all edited cameras of one clip go into one rollout."""
-    videos = [video for video in videos_of(wildcards.clip) if CLIPS[video].drivable]
-    if not videos:
-        raise WorkflowError(f"{wildcards.clip}: no ego motion comes with this clip, so there is nothing to drive")
-    pattern = "results/{run}/vp/{arm}/{video}/{video}_vp_edit_sample0.mp4"
-    return expand(pattern, run=wildcards.run, arm=source_arm(wildcards.arm), video=videos)
+    """The arm's videos of this clip; the floor arm drives the original ones, only with other noise."""
+    arm = "original" if wildcards.arm == "floor" else wildcards.arm
+    videos = replaced_videos(wildcards.run, arm, wildcards.clip)
+    return expand(
+        "results/{run}/vp/{arm}/{video}/{video}_vp_edit_sample0.mp4", run=wildcards.run, arm=arm, video=videos
+    )
 
 
-def clip_sidecars(wildcards) -> list[str]:
+def arm_sidecars(wildcards) -> list[str]:
     """The times of the frames of those videos."""
-    videos = [video for video in videos_of(wildcards.clip) if CLIPS[video].drivable]
-    return expand("results/{run}/clips/{video}.json", run=wildcards.run, video=videos)
+    videos = replaced_videos(wildcards.run, wildcards.arm, wildcards.clip)
+    foreign = "results/{run}/vp/{arm}/{video}/{video}_times.json"
+    pattern = foreign if wildcards.arm in FOREIGN_ARMS else "results/{run}/clips/{video}.json"
+    return expand(pattern, run=wildcards.run, arm=wildcards.arm, video=videos)
+
+
+def reasoning_of(wildcards) -> str:
+    """Whose words a rollout thinks: its own, or the original arm's."""
+    if wildcards.variant.endswith("_shared"):
+        return "shared"
+    return "shared" if config["drive"]["reasoning"] == "shared" else "free"
 
 
 def original_rollout(wildcards) -> list[str]:
     """With shared reasoning every other arm is fed the original arm's words."""
-    if config["drive"]["reasoning"] == "free" or wildcards.arm == "original":
+    if reasoning_of(wildcards) == "free" or wildcards.arm == "original":
         return []
-    return [f"results/{wildcards.run}/alpamayo/original/{wildcards.clip}/{wildcards.clip}_inference.json"]
+    variant = wildcards.variant.removesuffix("_shared")
+    return expand(f"{DRIVE}_inference.json", run=wildcards.run, arm="original", clip=wildcards.clip, variant=variant)
+
+
+def t0_us_of(wildcards) -> int:
+    """The instant that a rollout plans at, from its name."""
+    named = wildcards.variant.removesuffix("_shared")
+    return int(named.rpartition("_")[2]) if named else T0_US[0]
 
 
 rule drive_arm:
     """K rollouts of the driving model on one arm of one clip, with noise that all arms share."""
     input:
         videos=arm_videos,
-        sidecars=clip_sidecars,
+        sidecars=arm_sidecars,
         original=original_rollout,
     output:
         result=f"{DRIVE}_inference.json",
         data=f"{DRIVE}_vis_data.npz",
     log:
-        "logs/{run}/drive/{arm}/{clip}.log",
+        "logs/{run}/drive/{arm}/{clip}{variant}.log",
     benchmark:
-        "benchmarks/results/{run}/drive/{arm}/{clip}.tsv"
+        "benchmarks/results/{run}/drive/{arm}/{clip}{variant}.tsv"
     priority: 50
     resources:
         gpu=1,
         device=config["devices"]["driver"],
     params:
-        flags=flags("drive", leave_out=("enabled",)),
+        flags=flags("drive", leave_out=("enabled", "reasoning", "videos", "video_name", "videos_start_us")),
         pai_root=lambda wildcards: CLIPS[videos_of(wildcards.clip)[0]].pai_root,
         noise_key=lambda wildcards: "floor" if wildcards.arm == "floor" else "crn",
-        t0_us=config["clip"]["t0_us"],
+        t0_us=t0_us_of,
+        reasoning=reasoning_of,
         reasoning_from=lambda wildcards, input: relane_config.flags({"reasoning_from": str(input.original) or None}),
         alpamayo=model_folder("alpamayo"),
         weights=weights("alpamayo"),
@@ -65,7 +139,7 @@ rule drive_arm:
         "{PYTHON:q} {SCRIPTS:q}/drive.py --pai-root {params.pai_root:q} --clip-id {wildcards.clip:q}"
         " --videos {input.videos:q} --clip-jsons {input.sidecars:q} --arm {wildcards.arm:q}"
         " --noise-key {params.noise_key:q} --t0-us {params.t0_us} --alpamayo {params.alpamayo:q} {params.flags}"
-        " {params.reasoning_from} --device {resources.device}"
+        " --reasoning {params.reasoning} {params.reasoning_from} --device {resources.device}"
         " --output {output.result:q} --vis-data {output.data:q} > {log:q} 2>&1"
 
 
@@ -73,16 +147,22 @@ rule draw_overlay:
     """Paths over the arm's video by the clip's own f-theta calibration, beside the original arm's path."""
     input:
         video=lambda wildcards: arm_videos(wildcards)[0],
-        sidecar=lambda wildcards: clip_sidecars(wildcards)[0],
+        sidecar=lambda wildcards: arm_sidecars(wildcards)[0],
         result=f"{DRIVE}_inference.json",
         data=f"{DRIVE}_vis_data.npz",
-        original="results/{run}/alpamayo/original/{clip}/{clip}_vis_data.npz",
+        original=lambda wildcards: expand(
+            f"{DRIVE}_vis_data.npz",
+            run=wildcards.run,
+            arm="original",
+            clip=wildcards.clip,
+            variant=wildcards.variant.removesuffix("_shared"),
+        ),
     output:
         f"{DRIVE}_overlay.mp4",
     log:
-        "logs/{run}/overlay/{arm}/{clip}.log",
+        "logs/{run}/overlay/{arm}/{clip}{variant}.log",
     benchmark:
-        "benchmarks/results/{run}/overlay/{arm}/{clip}.tsv"
+        "benchmarks/results/{run}/overlay/{arm}/{clip}{variant}.tsv"
     priority: 40
     params:
         pai_root=lambda wildcards: CLIPS[videos_of(wildcards.clip)[0]].pai_root,
@@ -94,10 +174,27 @@ rule draw_overlay:
 
 
 def driven_clips(run: str) -> list[str]:
-    """The clips that can be driven: enough road, and ego motion."""
+    """The clips that can be driven: ego motion, and, where something is edited here, enough road."""
     if not config["drive"]["enabled"]:
         return []
-    return list(dict.fromkeys(CLIPS[video].clip_id for video in usable_videos(run) if CLIPS[video].drivable))
+    videos = usable_videos(run) if EDIT_ARMS else [video for _, video in FOREIGN]
+    return list(dict.fromkeys(CLIPS[video].clip_id for video in videos if CLIPS[video].drivable))
+
+
+def rollouts(run: str, ending: str, words: bool = True) -> list[str]:
+    """One file of every rollout of a run; an arm edited elsewhere has the clips that it has.
+
+    `words`: whether the second rollouts, with the original arm's words, are among them.
+    """
+    files = []
+    for clip in driven_clips(run):
+        foreign = [arm for arm, video in FOREIGN if CLIPS[video].clip_id == clip]
+        for arm in [arm for arm in DRIVE_ARMS if arm not in FOREIGN_ARMS or arm in foreign]:
+            variants = ["", *(f"_t0_{t0}" for t0 in T0_US[1:])]
+            if words and config["drive"]["reasoning"] == "both" and arm != "original":
+                variants += [f"{variant}_shared" for variant in variants]
+            files += expand(f"{DRIVE}_{ending}", run=run, arm=arm, clip=clip, variant=variants)
+    return files
 
 
 def no_driving_reason() -> str:
@@ -109,13 +206,26 @@ def no_driving_reason() -> str:
     return ""
 
 
+localrules:
+    list_rollouts,
+
+
+rule list_rollouts:
+    """The names of all rollouts in a file, because thousands do not fit on a command line."""
+    input:
+        inferences=lambda wildcards: rollouts(wildcards.run, "inference.json"),
+    output:
+        "results/{run}/alpamayo/rollouts.txt",
+    run:
+        Path(output[0]).write_text("".join(f"{name}\n" for name in input.inferences))
+
+
 rule effects:
     """Paired differences against the original arm, judged against the sham edit and the noise floor."""
     input:
-        inferences=lambda wildcards: expand(
-            f"{DRIVE}_inference.json", run=wildcards.run, arm=DRIVE_ARMS, clip=driven_clips(wildcards.run)
-        ),
-        metadata="results/{run}/sam2/metadata.csv",
+        inferences=lambda wildcards: rollouts(wildcards.run, "inference.json"),
+        names="results/{run}/alpamayo/rollouts.txt",
+        metadata="results/{run}/sam2/metadata.csv" if EDIT_ARMS else [],
     output:
         table="results/{run}/effects.csv",
         values="results/{run}/effects.json",
@@ -130,7 +240,7 @@ rule effects:
         reason=no_driving_reason(),
         code=code("effects.py"),
     shell:
-        "{PYTHON:q} {SCRIPTS:q}/effects.py --inferences {input.inferences:q} --run {wildcards.run:q} {params.flags}"
+        "{PYTHON:q} {SCRIPTS:q}/effects.py --inferences @{input.names:q} --run {wildcards.run:q} {params.flags}"
         " --no-driving-reason={params.reason:q} --csv {output.table:q} --json {output.values:q}"
         " --report {output.report:q} --summary {output.summary:q} --plots {output.plots:q} > {log:q} 2>&1"
 
@@ -139,4 +249,4 @@ rule drive:
     """Every arm of every clip driven, drawn, and compared."""
     input:
         f"results/{RUN}/effects.csv",
-        lambda wildcards: expand(f"{DRIVE}_overlay.mp4", run=RUN, arm=DRIVE_ARMS, clip=driven_clips(RUN)),
+        lambda wildcards: rollouts(RUN, "overlay.mp4", words=False),

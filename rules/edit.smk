@@ -90,7 +90,8 @@ rule edit_video:
         " --cogvideox {params.cogvideox:q} --videopainter {params.videopainter:q}"
         " --videopainter-id={params.videopainter_id:q} {params.flags} --device {resources.device}"
         " --output {output.video:q} --generated {output.generated:q} --panels {output.panels:q}"
-        " --sidecar {output.sidecar:q} --text-cache results/text_cache > {log:q} 2>&1"
+        " --sidecar {output.sidecar:q} --text-cache results/text_cache"
+        " --posterior-cache results/posterior_cache > {log:q} 2>&1"
 
 
 def of_usable_videos(*patterns: str):

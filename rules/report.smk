@@ -37,9 +37,7 @@ rule page:
             instruction=EDIT_ARMS,
             video=usable_videos(wildcards.run),
         ),
-        overlays=lambda wildcards: expand(
-            f"{DRIVE}_overlay.mp4", run=wildcards.run, arm=DRIVE_ARMS, clip=driven_clips(wildcards.run)
-        ),
+        overlays=lambda wildcards: rollouts(wildcards.run, "overlay.mp4", words=False),
     output:
         index="results/{run}/report/index.html",
         media=directory("results/{run}/report/media"),
@@ -49,6 +47,7 @@ rule page:
         folder=subpath(output.index, parent=True),
         videos=lambda wildcards: usable_videos(wildcards.run),
         arms=DRIVE_ARMS,
+        foreign=FOREIGN_ARMS,
         clips=lambda wildcards: driven_clips(wildcards.run),
         reason=no_driving_reason(),
         instructions=INSTRUCTIONS,
@@ -56,7 +55,7 @@ rule page:
         template=weights_digest(SCRIPTS / "relane" / "report" / "page"),
     shell:
         "{PYTHON:q} {SCRIPTS:q}/report.py --run-folder results/{wildcards.run} --run {wildcards.run:q}"
-        " --videos {params.videos:q} --arms {params.arms:q} --clips {params.clips:q}"
+        " --videos {params.videos:q} --arms {params.arms:q} --foreign-arms {params.foreign:q} --clips {params.clips:q}"
         " --no-driving-reason={params.reason:q} --output {params.folder:q} > {log:q} 2>&1"
 
 

@@ -51,41 +51,57 @@ def main(argv: list[str] | None = None) -> None:
 
 
 def _beside(args: argparse.Namespace, data: Path) -> argparse.Namespace:
-    """The arguments for one rollout of a folder laid out as <arm>/<clip>/<clip>_vis_data.npz."""
+    """The arguments for one rollout of a folder laid out as <arm>/<clip>/<clip>..._vis_data.npz."""
     stem = str(data).removesuffix("_vis_data.npz")
-    original = data.parents[2] / "original" / data.parent.name / data.name if len(data.parents) > 2 else None
-    found = str(original) if original is not None and original.is_file() else args.original_vis_data
+    found = args.original_vis_data
+    if len(data.parents) > 2:
+        # The original arm has no second rollout with its own words.
+        name = data.name.replace("_shared_vis_data.npz", "_vis_data.npz")
+        original = data.parents[2] / "original" / data.parent.name / name
+        found = str(original) if original.is_file() else found
     own = {"inference": f"{stem}_inference.json", "vis_data": str(data), "output": f"{stem}_overlay.mp4"}
     return argparse.Namespace(**{**vars(args), **own, "original_vis_data": found})
 
 
 def run(args: argparse.Namespace) -> None:
     """Draw one rollout. Raises InputError when a file is missing or does not belong to the rollout."""
-    from relane.alpamayo.records import load_npz
     from relane.alpamayo.scene import open_edited
     from relane.files import read_json
-    from relane.overlay import Labels, Paths
-    from relane.pai import Clip, open_dataset
-    from relane.video import probe, write_video
+    from relane.overlay import draw_notes
+    from relane.video import iter_frames, probe, write_video
 
-    record, data = read_json(args.inference), load_npz(args.vis_data, _NEEDED)
+    record = read_json(args.inference)
     sidecar = args.clip_json or next(iter(record["clip_jsons"]), None)
     video = open_edited(args.video or record["videos"][0], sidecar)
     if video.clip_id != record["clip_id"]:
         raise InputError(
             f"{video.path}: is of clip {video.clip_id}, the rollout {args.inference} of {record['clip_id']}"
         )
-    original = load_npz(args.original_vis_data, _NEEDED)["pred_xyz"] if args.original_vis_data else None
-    if record["arm"] == "original":
-        original = None
-    paths = Paths(data["gt_future_xyz"], data["pred_xyz"], data["ego_history_xyz"], original)
-    clip = Clip(open_dataset(args.pai_root or record["pai_root"]), video.clip_id)
     info = probe(video.path)
-    camera, notes = _camera(clip, video.camera, info.width, info.height)
-    if record["complete_share"] < 1:
-        notes.append(f"{1 - record['complete_share']:.0%} of the replies are incomplete")
-    labels = Labels(record["arm"], video.clip_id, video.camera, record["min_ade_meters"], notes)
-    write_video(args.output, _drawn(video, clip, camera, paths, labels, record["t0_us"]), info.fps, crf=18)
+    if record["success"]:
+        frames = _drawn(args, record, video, (info.width, info.height))
+    else:
+        labels = _labels(record, video.camera, [f"not driven: {record['error']}"])
+        frames = (draw_notes(frame, labels) for frame in iter_frames(video.path))
+    write_video(args.output, frames, info.fps, crf=18)
+
+
+def _labels(record: dict, camera: str, notes: list[str]):
+    from relane.overlay import Labels
+
+    arm = record["arm"] + (", the original arm's words" if record["reasoning"] == "shared" else "")
+    return Labels(arm, record["clip_id"], camera, record["min_ade_meters"], notes)
+
+
+def _paths(args: argparse.Namespace, record: dict):
+    from relane.alpamayo.records import load_npz
+    from relane.overlay import Paths
+
+    data, original = load_npz(args.vis_data, _NEEDED), None
+    if args.original_vis_data and record["arm"] != "original":
+        # Empty where the original arm was not driven.
+        original = load_npz(args.original_vis_data, ()).get("pred_xyz")
+    return Paths(data["gt_future_xyz"], data["pred_xyz"], data["ego_history_xyz"], original)
 
 
 def _camera(clip, name: str, width: int, height: int):
@@ -98,11 +114,17 @@ def _camera(clip, name: str, width: int, height: int):
     return camera.resized(width, height), []
 
 
-def _drawn(video, clip, camera, paths, labels, t0_us: int) -> Iterator[np.ndarray]:
+def _drawn(args: argparse.Namespace, record: dict, video, size: tuple[int, int]) -> Iterator[np.ndarray]:
     from relane.overlay import draw_frame, revealed
-    from relane.pai import nearest
+    from relane.pai import Clip, nearest, open_dataset
     from relane.video import iter_frames
 
+    paths, t0_us = _paths(args, record), record["t0_us"]
+    clip = Clip(open_dataset(args.pai_root or record["pai_root"]), video.clip_id)
+    camera, notes = _camera(clip, video.camera, *size)
+    if record["complete_share"] < 1:
+        notes.append(f"{1 - record['complete_share']:.0%} of the replies are incomplete")
+    labels = _labels(record, video.camera, notes)
     xyz, rot = clip.poses(t0_us, video.t_us)
     at = int(nearest(video.t_us, [t0_us])[0])
     counts = revealed(len(video.t_us), at, paths.truth.shape[0])

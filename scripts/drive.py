@@ -2,7 +2,8 @@
 
 The clip's other cameras, its ego motion and the recorded future come from the PhysicalAI-AV data set. Frames are taken
 at t0 - 0.3, -0.2, -0.1 and 0 s by time. Random numbers are keyed by (seed, noise key, clip, t0, sample, step): every
-arm that is run with the same noise key shares them, however long its replies are.
+arm that is run with the same noise key shares them, however long its replies are. With --record-failures true a clip
+that cannot be driven at t0 leaves a record that says why (`success: false`) and an empty NPZ.
 """
 
 import argparse
@@ -11,7 +12,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from relane import cli
-from relane.errors import InputError
+from relane.errors import InputError, UndrivableError
 
 if TYPE_CHECKING:
     from relane.alpamayo.policy import Policy, Rollout
@@ -43,6 +44,7 @@ def parser() -> argparse.ArgumentParser:
     add("--reasoning", choices=("free", "shared"), default="free", help="shared: the original arm's words for all arms")
     add("--reasoning-from", help="inference JSON of the original arm, for --reasoning shared")
     add("--allow-late-frames", type=cli.true_or_false, default=False, help="take frames over half a period off")
+    add("--record-failures", type=cli.true_or_false, default=False, help="true: a clip's own fault is a record")
     add("--seed", type=int, default=42, help="part of every noise key")
     add("--device", default="auto", help="auto, cpu, cuda or cuda:N")
     add("--dtype", choices=("float32", "bfloat16"), default="bfloat16", help="of the network's weights")
@@ -72,18 +74,34 @@ def load(args: argparse.Namespace) -> Models:
 
 def run(args: argparse.Namespace, models: Models) -> None:
     """Roll out one arm and write its two files. Raises InputError before anything is written."""
+    import sys
+
+    from relane.alpamayo.records import save_npz
+    from relane.files import write_json
+
+    _check(args)
+    try:
+        record, arrays = _drive(args, models)
+    except UndrivableError as error:
+        if not args.record_failures:
+            raise
+        print(f"not driven: {error}", file=sys.stderr)
+        record, arrays = failure(args, error), {}
+    save_npz(args.vis_data, arrays)
+    write_json(args.output, record)
+
+
+def _drive(args: argparse.Namespace, models: Models) -> tuple[dict[str, Any], dict[str, Any]]:
     import time
 
     import torch
 
-    from relane.alpamayo.records import read_reasoning, save_npz, vis_data
+    from relane.alpamayo.records import read_reasoning, vis_data
     from relane.alpamayo.sampling import KeyedNoise
     from relane.alpamayo.scene import assemble
-    from relane.files import write_json
     from relane.pai import Clip, open_dataset
 
     started = time.perf_counter()
-    _check(args)
     if models.device.startswith("cuda"):
         torch.cuda.reset_peak_memory_stats(models.device)
     clip = Clip(open_dataset(args.pai_root), args.clip_id)
@@ -107,9 +125,7 @@ def run(args: argparse.Namespace, models: Models) -> None:
     )
     seconds = {"read": read_seconds, **rollout.seconds}
     seconds["total"] = time.perf_counter() - started
-    record = result(args, models, scene, rollout, clip.vehicle(), seconds)
-    save_npz(args.vis_data, vis_data(scene, rollout))
-    write_json(args.output, record)
+    return result(args, models, scene, rollout, clip.vehicle(), seconds), vis_data(scene, rollout)
 
 
 def _check(args: argparse.Namespace) -> None:
@@ -141,15 +157,11 @@ def result(
     from relane.alpamayo.records import accuracy, backend, frame_times
     from relane.alpamayo.scene import CAMERAS, FRAMES_PER_CAMERA
 
-    first, config = scene.edited[0], models.policy.config
+    config = models.policy.config
     figures = accuracy(scene, rollout, vehicle)
     memory = _memory(models.device)
     return {
-        "video_id": f"{first.clip_id}.{first.camera}",
-        "video_path": str(first.path),
-        "clip_id": scene.clip_id,
-        "camera_name": first.camera,
-        "num_trajectories": args.num_traj_samples,
+        **_item(args),
         "min_ade_meters": figures["min_ade_k"],
         "reasoning_traces": [reply["cot"] for reply in rollout.text[0]],
         "temporal_config": {
@@ -160,15 +172,8 @@ def result(
         },
         "metrics": {"inference_seconds": seconds["total"], **memory},
         "success": True,
-        "arm": args.arm,
-        "videos": [str(video.path) for video in scene.edited],
-        "clip_jsons": args.clip_jsons,
-        "pai_root": args.pai_root,
-        "k": args.num_traj_samples,
-        "seed": args.seed,
-        "noise_key": args.noise_key,
+        **_settings(args),
         "noise_scheme": "keyed by (seed, noise_key, clip_id, t0_us, sample[, step])",
-        "t0_us": scene.t0_us,
         "cameras": list(scene.frames),
         "outside_training": args.cameras != len(CAMERAS[4]),
         "frame_times": frame_times(scene),
@@ -178,8 +183,6 @@ def result(
             "max_generation_length": args.max_generation_length,
             "diffusion_steps": args.diffusion_steps or config.diffusion_steps,
         },
-        "reasoning": args.reasoning,
-        "reasoning_from": args.reasoning_from if args.reasoning == "shared" else None,
         "complete": rollout.complete[0].tolist(),
         "complete_share": float(rollout.complete[0].mean()),
         "reply_lengths": rollout.lengths[0].tolist(),
@@ -191,6 +194,40 @@ def result(
         "checkpoint": Path(args.alpamayo).name,
         "seconds": seconds,
         **memory,
+    }
+
+
+def failure(args: argparse.Namespace, error: UndrivableError) -> dict[str, Any]:
+    """The inference JSON of a clip that could not be driven: what was asked for, and why it failed."""
+    figures = {"min_ade_meters": None, "reasoning_traces": [], "success": False, "error": str(error)}
+    return {**_item(args), **figures, **_settings(args)}
+
+
+def _item(args: argparse.Namespace) -> dict[str, Any]:
+    from relane.names import parse_name
+
+    clip_id, camera = parse_name(args.videos[0])
+    return {
+        "video_id": f"{clip_id}.{camera}",
+        "video_path": args.videos[0],
+        "clip_id": clip_id,
+        "camera_name": camera,
+        "num_trajectories": args.num_traj_samples,
+    }
+
+
+def _settings(args: argparse.Namespace) -> dict[str, Any]:
+    return {
+        "arm": args.arm,
+        "videos": args.videos,
+        "clip_jsons": args.clip_jsons,
+        "pai_root": args.pai_root,
+        "k": args.num_traj_samples,
+        "seed": args.seed,
+        "noise_key": args.noise_key,
+        "t0_us": args.t0_us,
+        "reasoning": args.reasoning,
+        "reasoning_from": args.reasoning_from if args.reasoning == "shared" else None,
     }
 
 

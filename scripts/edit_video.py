@@ -8,6 +8,7 @@ masked | mask | generated), and a JSON record. Memory does not grow with the cli
 import argparse
 import sys
 from collections.abc import Iterator
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from relane import cli
@@ -17,9 +18,12 @@ if TYPE_CHECKING:
     import numpy as np
 
     from relane.compose import Region
-    from relane.videopainter.frames import MaskFile
+    from relane.maskfile import MaskFile
+    from relane.videopainter.frames import Spool
     from relane.videopainter.options import Options
     from relane.videopainter.pipeline import VideoPainter
+    from relane.videopainter.sharing import Posteriors
+    from relane.videopainter.watch import Stopwatch
     from relane.videopainter.windows import Plan
 
 # Flags that go to `Options` by the same name.
@@ -51,6 +55,7 @@ def parser() -> argparse.ArgumentParser:
     files("--panels", default="", help="original | masked | mask | generated side by side, MP4; blank: not written")
     files("--sidecar", required=True, help="parameters, prompt, windows, seconds and memory, JSON")
     files("--text-cache", default="", help="folder of prompt embeddings, shared between runs; blank: none")
+    files("--posterior-cache", default="", help="folder of the VAE's statistics of source windows; blank: none")
 
     add("--mode", choices=("ours", "exact"), default="ours", help="ours: with the repairs; exact: the original's ways")
     add("--num-inference-steps", type=int, default=70, help="denoising steps a window")
@@ -70,6 +75,7 @@ def parser() -> argparse.ArgumentParser:
     add("--fit", choices=("crop", "letterbox", "squash"), default="crop", help="what of the frame the model sees")
     add("--mask-feather", type=int, default=8, help="pixels over which the result fades into the source")
     add("--color-match", type=cli.true_or_false, default=False, help="shift the result's colour to meet at the seam")
+    add("--share-posteriors", type=cli.true_or_false, default=True, help="use --posterior-cache; same result")
     add("--crf", type=int, default=18, help="H.264 quality of the videos, 0 (lossless) to 51")
     add("--first-block-cache", type=float, default=0.0, help="threshold of diffusers' FirstBlockCache; 0: off")
     add("--guidance-skip", type=float, default=0.0, help="share of the steps that leave out the negative prompt")
@@ -125,11 +131,24 @@ def run(args: argparse.Namespace, models: "VideoPainter") -> None:
     if not union.any():
         raise InputError(f"{args.inpaint_masks}: no pixel of any frame is masked; there is nothing to edit")
     region = choose_region(union, models.size, args.fit, args.mask_feather)
+    shared = posteriors(args)
     with Spool(*models.size) as spool:
-        paint(args, models, item, options, region, watch, spool)
+        paint(args, models, item, options, region, watch, shared, spool)
         with watch("write"):
             write_videos(args, item, region, spool)
-    write_json(args.sidecar, record(args, item, options, plan, region, coverage, watch.report()))
+    counts = {"read": shared.read, "computed": shared.computed} if shared else None
+    cost = {"posteriors": counts, **watch.report()}
+    write_json(args.sidecar, record(args, item, options, plan, region, coverage, cost))
+
+
+def posteriors(args: argparse.Namespace) -> "Posteriors | None":
+    """What instructions on one clip share of the VAE's work, or None."""
+    from relane.digest import weights_digest
+    from relane.videopainter.sharing import Posteriors
+
+    if not (args.posterior_cache and args.share_posteriors):
+        return None
+    return Posteriors(args.posterior_cache, weights_digest(Path(args.cogvideox) / "vae"))
 
 
 def options_of(args: argparse.Namespace) -> "Options":
@@ -149,8 +168,8 @@ def options_of(args: argparse.Namespace) -> "Options":
 def read_item(args: argparse.Namespace) -> dict[str, Any]:
     """The clip's files, checked against each other; frames themselves are read later, one at a time."""
     from relane.files import read_json
+    from relane.maskfile import MaskFile
     from relane.video import probe
-    from relane.videopainter.frames import MaskFile
 
     clip, masks, info = read_json(args.clip_json), MaskFile(args.inpaint_masks), probe(args.clip)
     for name in ("video", "fps"):
@@ -206,7 +225,14 @@ def survey(masks: "MaskFile") -> tuple["np.ndarray", float]:
 
 
 def paint(
-    args: argparse.Namespace, models: "VideoPainter", item: dict, options: "Options", region: "Region", watch, spool
+    args: argparse.Namespace,
+    models: "VideoPainter",
+    item: dict,
+    options: "Options",
+    region: "Region",
+    watch: "Stopwatch",
+    shared: "Posteriors | None",
+    spool: "Spool",
 ) -> None:
     """Run the models over the clip; the painted frames end up in `spool`, at the models' size."""
     import torch
@@ -241,13 +267,14 @@ def paint(
         options,
         draws,
         watch=watch,
+        shared=shared,
     )
     for piece in pieces:
         spool.add(piece)
         print(f"{item['video']}: {spool.frames} frames painted", file=sys.stderr, flush=True)
 
 
-def write_videos(args: argparse.Namespace, item: dict, region: "Region", spool) -> None:
+def write_videos(args: argparse.Namespace, item: dict, region: "Region", spool: "Spool") -> None:
     """The outputs, each streamed from the spool; the clean result last, because it stands for all."""
     from relane.compose import paste
     from relane.video import iter_frames, write_video
@@ -262,7 +289,7 @@ def write_videos(args: argparse.Namespace, item: dict, region: "Region", spool) 
     write_video(args.output, pasted, item["fps"], args.crf)
 
 
-def panels(args: argparse.Namespace, item: dict, region: "Region", spool) -> Iterator["np.ndarray"]:
+def panels(args: argparse.Namespace, item: dict, region: "Region", spool: "Spool") -> Iterator["np.ndarray"]:
     """Frames of the original's picture video: original | masked | mask | generated, at the models' size."""
     import numpy as np
 

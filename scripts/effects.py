@@ -29,6 +29,12 @@ def parser() -> argparse.ArgumentParser:
         default="[]",
         help="JSON list of edit arms that leave the right action as it was, so that the recorded future stays valid",
     )
+    add(
+        "--equivalence-margin-m",
+        type=float,
+        default=0.1,
+        help="metres within which a shift counts as none, if shown (default: %(default)s)",
+    )
     add("--no-driving-reason", default="", help="why there are no rollouts; written in place of results")
     add("--csv", required=True, help="a row per clip and arm")
     add("--json", required=True, help="summary per arm, notes, settings")
@@ -50,11 +56,14 @@ def run(args: argparse.Namespace) -> None:
     found = [(path, read_rollout(path)) for path in args.inferences]
     rollouts = [rollout for _, rollout in found if rollout is not None]
     order = arm_order(rollout.arm for rollout in rollouts)
-    rollouts.sort(key=lambda rollout: (rollout.clip_id, rollout.t0_us or 0, order.index(rollout.arm)))
     failed = [read_json(path) for path, rollout in found if rollout is None]
+    _known(unchanged, [*order, *(record.get("arm") for record in failed)])
+    rollouts.sort(
+        key=lambda rollout: (rollout.clip_id, rollout.t0_us or 0, order.index(rollout.arm), rollout.path.name)
+    )
     failures = _listed(args.failures) + [_failure(record) for record in failed]
     reason = "" if rollouts else args.no_driving_reason or "No rollouts: nothing was driven, so there are no effects."
-    result = study(rollouts, args.run, args.bootstrap, args.seed, unchanged)
+    result = study(rollouts, args.run, args.bootstrap, args.seed, unchanged, args.equivalence_margin_m)
     summary = result["summary"]
     if reason:
         summary |= {"no_driving_reason": reason, "notes": [reason]}
@@ -81,6 +90,12 @@ def _names(text: str) -> list[str]:
     return names
 
 
+def _known(unchanged: list[str], arms: list[str]) -> None:
+    unknown = [arm for arm in unchanged if arm not in arms]
+    if unknown and arms:
+        raise InputError(f"action_unchanged: {unknown[0]!r} is no arm of these rollouts; there are {', '.join(arms)}")
+
+
 def _listed(path: str | None) -> list[str]:
     if not path:
         return []
@@ -92,8 +107,9 @@ def _listed(path: str | None) -> list[str]:
 
 
 def _failure(record: dict) -> str:
-    name = record.get("video_id") or record.get("clip_id") or "?"
-    return f"{record.get('arm', '?')}  {name}: {record.get('error') or 'the rollout says that it failed'}"
+    from relane.runreport import name_of
+
+    return f"{name_of(record)}: {record.get('error') or 'the rollout says that it failed'}"
 
 
 def _table(rows: list[dict]) -> str:

@@ -59,7 +59,7 @@ def parser() -> argparse.ArgumentParser:
     add("--fp8", type=yes_no, default=False, help="the blocks' products in 8-bit floats (needs torchao)")
     add("--offload", choices=("none", "model", "sequential"), default="none", help="parts of FLUX Fill off the GPU")
     add("--editor-device", default="auto", help="device of FLUX Fill; auto = --device")
-    add("--critic-device", default="auto", help="device of Qwen2.5-VL; auto = --device, all = spread over every GPU")
+    add("--critic-device", default="auto", help="device of Qwen2.5-VL; auto = a second GPU, else the editor's; all")
     add("--device", default="auto", help="auto, cpu, cuda or cuda:N")
     add("--dtype", choices=("float32", "bfloat16"), default="bfloat16")
     add("--output", required=True, help="PNG: the repainted first frame")
@@ -136,7 +136,7 @@ class Models:
             transformers.utils.logging.disable_progress_bar()
         both = resolve_device(args.device)
         editor = both if args.editor_device == "auto" else resolve_device(args.editor_device)
-        critic = both if args.critic_device == "auto" else resolve_device(args.critic_device)
+        critic = resolve_critic(args.critic_device, editor)
         dtype = getattr(torch, args.dtype)
         speed = Speed(**{name: getattr(args, name) for name in SPEED})
         self._editor = Slot(
@@ -175,6 +175,15 @@ def resolve_device(name: str) -> str:
     if name.startswith("cuda") and not torch.cuda.is_available():
         raise InputError(f"device {name!r}: no GPU is visible here; use auto or cpu")
     return "cuda:0" if name == "cuda" else name
+
+
+def resolve_critic(name: str, editor: str) -> str:
+    """`auto` is the second GPU that is visible, where the editor has the first; else the editor's device."""
+    import torch
+
+    if name != "auto":
+        return resolve_device(name)
+    return "cuda:1" if editor == "cuda:0" and torch.cuda.device_count() > 1 else editor
 
 
 def free_bytes(device: str) -> float:
@@ -243,26 +252,17 @@ def paint_size(text: str) -> tuple[int, int] | None:
 
 def read_first(clip: str, masks: str) -> "tuple[np.ndarray, np.ndarray]":
     """Frame 0 of the clip (H, W, 3) uint8 and its mask (H, W) bool. Raises InputError where they do not fit."""
-    import zipfile
-
-    import numpy as np
-
+    from relane.maskfile import MaskFile
     from relane.video import iter_frames
 
     frame = next(iter_frames(clip), None)
     if frame is None:
         raise InputError(f"{clip}: the file holds no frames")
-    try:
-        with np.load(masks, allow_pickle=False) as archive:
-            stack = archive["arr_0"]
-    except FileNotFoundError:
-        raise InputError(f"{masks}: no such file") from None
-    except (KeyError, OSError, ValueError, EOFError, zipfile.BadZipFile) as error:
-        raise InputError(f"{masks}: not a mask archive with the key arr_0 ({error})") from None
-    if stack.ndim != 3 or stack.shape[1:] != frame.shape[:2]:
+    stack = MaskFile(masks)
+    if stack.shape[1:] != frame.shape[:2]:
         raise InputError(f"{masks}: masks of shape {stack.shape} do not fit {clip}, whose frames are {frame.shape[:2]}")
-    mask = stack[0] > 0
-    if not mask.any():
+    mask = next(iter(stack), None)
+    if mask is None or not mask.any():
         raise InputError(f"{masks}: the mask of frame 0 is empty, there is nothing to repaint in {clip}")
     return frame, mask
 

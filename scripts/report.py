@@ -18,6 +18,7 @@ def parser() -> argparse.ArgumentParser:
     result.add_argument("--run", required=True, help="the run's name")
     result.add_argument("--videos", nargs="*", default=[], metavar="VIDEO", help="videos that were edited")
     result.add_argument("--arms", nargs="+", required=True, metavar="ARM", help="original, floor, sham, instructions")
+    result.add_argument("--foreign-arms", nargs="*", default=[], metavar="ARM", help="those of them edited elsewhere")
     result.add_argument("--clips", nargs="*", default=[], metavar="CLIP", help="clips that were driven; may be none")
     result.add_argument("--no-driving-reason", default="", help="why nothing was driven, if so")
     result.add_argument("--output", type=Path, required=True, help="folder of the report; replaced whole")
@@ -28,7 +29,15 @@ def run(args: argparse.Namespace) -> None:
     """Gather and write. Raises InputError that names a required file which is missing or damaged."""
     from relane.report import gather, page
 
-    report = gather.gather(args.run_folder, args.run, args.videos, args.arms, args.clips, args.no_driving_reason)
+    report = gather.gather(
+        args.run_folder,
+        args.run,
+        args.videos,
+        args.arms,
+        args.clips,
+        args.no_driving_reason,
+        foreign_arms=args.foreign_arms,
+    )
     page.write(report, args.output)
 
 

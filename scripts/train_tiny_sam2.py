@@ -40,6 +40,8 @@ def main(argv: list[str] | None = None) -> None:
 
     torch.manual_seed(seed_of("learning", "sam2", args.seed))
     model = sam2_video.build_predictor(OmegaConf.create(sam2.CONFIG).model, False).to(device)
+    # There always is a road; where sam2 doubts it, it hides its mask, and the mask would learn nothing.
+    torch.nn.init.constant_(model.sam_mask_decoder.pred_obj_score_head.layers[-1].bias, 10.0)
     rng = np.random.default_rng(args.seed)
     batch = args.batch_size or (24 if device.type == "cuda" else 4)
 

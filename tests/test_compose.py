@@ -5,7 +5,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from relane.compose import Region, choose_region, feather, paste
+from relane.compose import Region, choose_region, feather, paste, place
 
 FITS = ("crop", "letterbox", "squash")
 
@@ -72,6 +72,16 @@ def test_a_box_that_fits_stays_inside_the_frame_and_one_that_does_not_is_padded(
     assert (box == 7).all()  # edges repeat, no black bars
 
 
+def test_beyond_the_frame_the_masks_edge_repeats_with_the_picture():
+    """A box that reaches below the frame repeats the frame's last row; where that row is masked, so is its repeat."""
+    mask = np.zeros((20, 30), bool)
+    mask[10:, 12:15] = True
+    frame = np.where(mask[..., None], np.uint8(255), np.uint8(60)).repeat(3, axis=2)
+    region = Region(0, 0, 30, 26, 30, 26)
+    np.testing.assert_array_equal(region.cut(mask), region.cut(frame)[..., 0] == 255)
+    assert region.mask_to_model(mask)[20:, 12:15].all()
+
+
 @given(scenes(), st.integers(-20, 60), st.integers(-20, 60))
 @settings(max_examples=60, deadline=None)
 def test_at_the_models_own_size_cut_and_lay_are_inverse(scene, left, top):
@@ -124,3 +134,8 @@ def test_colour_match_does_not_reach_beyond_the_box():
     region = Region(0, 0, 48, 32, 48, 32)  # ends two columns beside the mask, inside its feather
     result = paste(frame, painted_for(region, 60), mask, region, 8, color_match=True)
     assert (result[:, 48:] == 100).all()
+
+
+@pytest.mark.parametrize(("low", "high", "start"), [(60, 100, -20), (0, 40, 0), (0, 100, -10), (30, 60, -10)])
+def test_a_box_longer_than_the_frame_reaches_beyond_it_on_the_side_away_from_the_mask(low, high, start):
+    assert place(low, high, 120, 100) == start

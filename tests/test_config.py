@@ -64,7 +64,7 @@ SECTIONS = {
     "region": ("select_region", set()),
     "first_frame": ("first_frame", set()),
     "video": ("edit_video", set()),
-    "drive": ("drive", {"enabled"}),
+    "drive": ("drive", {"enabled", "video_name", "videos_start_us"}),
     "effects": ("effects", set()),
     "dataset": ("caption_frames", {"frames"}),
     "lora": ("train_lora", set()),

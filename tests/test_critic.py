@@ -9,6 +9,7 @@ import cv2
 import first_frame
 import numpy as np
 import pytest
+import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -173,6 +174,24 @@ def test_models_on_one_gpu_take_turns_only_where_memory_is_short(monkeypatch, fr
     assert critic_slot.use(editor) is not judge
 
 
+@pytest.mark.parametrize(
+    ("gpus", "editor", "asked", "critic"),
+    [
+        (0, "cpu", "auto", "cpu"),
+        (1, "cuda:0", "auto", "cuda:0"),
+        (2, "cuda:0", "auto", "cuda:1"),
+        (2, "cuda:1", "auto", "cuda:1"),
+        (2, "cuda:0", "cuda:0", "cuda:0"),
+        (2, "cpu", "auto", "cpu"),
+        (2, "cuda:0", "all", "all"),
+    ],
+)
+def test_the_critic_sits_on_a_second_gpu_where_there_is_one(monkeypatch, gpus, editor, asked, critic) -> None:
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: gpus > 0)
+    monkeypatch.setattr(torch.cuda, "device_count", lambda: gpus)
+    assert first_frame.resolve_critic(asked, editor) == critic
+
+
 @pytest.fixture
 def item(tmp_path: Path, tiny: Callable[[str], Path]) -> Namespace:
     """The flags of a small job: a clip of two frames, a mask of their lower half, tiny checkpoints."""
@@ -257,8 +276,8 @@ def test_a_sham_asks_for_what_qwen_reads_off_the_source(item: Namespace, monkeyp
         ({"inpaint_masks": "other.npz"}, r"other\.npz: no such file"),
         ({"inpaint_masks": "small.npz"}, "do not fit"),
         ({"inpaint_masks": "empty.npz"}, "nothing to repaint"),
-        ({"inpaint_masks": "named.npz"}, "key arr_0"),
-        ({"inpaint_masks": "clip.mp4"}, "not a mask archive"),
+        ({"inpaint_masks": "named.npz"}, "no array arr_0"),
+        ({"inpaint_masks": "clip.mp4"}, "not an NPZ file"),
         ({"qwen": "nowhere"}, "nowhere: no such folder"),
         ({"flux_fill": "nowhere"}, "nowhere: no such folder"),
     ],

@@ -8,9 +8,10 @@ import drive
 import numpy as np
 import pytest
 
-from relane.alpamayo.scene import CAMERAS, open_edited, parse_name
+from relane.alpamayo.scene import CAMERAS, open_edited
 from relane.errors import InputError
 from relane.files import read_json, write_json
+from relane.names import parse_name
 from relane.overlay import draw_frame
 from relane.video import probe, read_frames, write_video
 from tests.alpamayo import small_pai

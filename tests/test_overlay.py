@@ -106,7 +106,13 @@ def test_the_head_up_line_says_how_far_the_edit_moved_the_path(monkeypatch: pyte
     monkeypatch.setattr(cv2, "putText", lambda image, text, *rest: texts.append(text) or put(image, text, *rest))
     drawn(Paths(line(0), line(1.0)[None], HISTORY, line(-0.5)[None]), notes=["no calibration: pinhole"])
     head = next(text for text in texts if "minADE" in text)
-    assert [part.strip() for part in head.split("|")] == ["yellow", "minADE 1.50 m", "moved 1.50 m", "clip", "front"]
+    assert [part.strip() for part in head.split("|")] == [
+        "yellow",
+        "minADE 1.50 m",
+        "displacement 1.50 m",
+        "clip",
+        "front",
+    ]
     assert "no calibration: pinhole" in texts
 
 

@@ -11,17 +11,9 @@ from dataclasses import dataclass, field, replace
 import numpy as np
 
 from relane.errors import InputError
+from relane.names import CAMERAS
 
-# Sensor index of each PhysicalAI-AV camera: the order in which the driving model reads them.
-CAMERA_INDEX = {
-    "camera_cross_left_120fov": 0,
-    "camera_front_wide_120fov": 1,
-    "camera_cross_right_120fov": 2,
-    "camera_rear_left_70fov": 3,
-    "camera_rear_tele_30fov": 4,
-    "camera_rear_right_70fov": 5,
-    "camera_front_tele_30fov": 6,
-}
+CAMERA_INDEX = {name: index for index, name in enumerate(CAMERAS)}
 # Rough mounts for clips without calibration: yaw in degrees, then x, y, z in metres in the rig frame.
 _ROUGH_MOUNT = {
     "camera_cross_left_120fov": (55, 2.1, 0.9, 1.0),

@@ -34,16 +34,18 @@ class Region:
     model_height: int
 
     def cut(self, image: np.ndarray) -> np.ndarray:
-        """The box (height, width[, 3]) out of a frame or mask; beyond the frame, frames repeat and masks are False."""
+        """The box (height, width[, 3]) out of a frame or mask; beyond the frame its edge repeats.
+
+        A mask's edge repeats as the frame's does: the old markings that run on there are as much to be repainted as
+        those inside.
+        """
         rows, columns, inside = self._overlap(image.shape)
         box = np.ascontiguousarray(image[rows, columns])
         above, below = inside[0].start, self.height - inside[0].stop
         before, after = inside[1].start, self.width - inside[1].stop
         if not (above or below or before or after):
             return box
-        if box.dtype == bool:
-            return np.pad(box, ((above, below), (before, after)))
-        return cv2.copyMakeBorder(box, above, below, before, after, cv2.BORDER_REPLICATE)
+        return np.pad(box, ((above, below), (before, after), *[(0, 0)] * (image.ndim - 2)), mode="edge")
 
     def to_model(self, frame: np.ndarray) -> np.ndarray:
         """The box of a frame at the model's size, uint8."""
@@ -103,8 +105,8 @@ def choose_region(union: np.ndarray, model_size: tuple[int, int], fit: Fit, marg
     box_width = math.ceil(round(box_width, 6))
     box_height = max(math.ceil(round(box_width / aspect, 6)), bottom - top)
     return Region(
-        _place(left, right, box_width, width),
-        _place(top, bottom, box_height, height),
+        place(left, right, box_width, width),
+        place(top, bottom, box_height, height),
         box_width,
         box_height,
         model_width,
@@ -112,10 +114,15 @@ def choose_region(union: np.ndarray, model_size: tuple[int, int], fit: Fit, marg
     )
 
 
-def _place(low: int, high: int, length: int, limit: int) -> int:
-    """Start of a stretch of `length` around [low, high), inside [0, limit) where it fits, else centred on it."""
+def place(low: int, high: int, length: int, limit: int) -> int:
+    """Start of a stretch of `length` around [low, high), inside [0, limit) where it fits.
+
+    A longer one reaches beyond the frame where the mask does not: a repeated edge of sky looks like sky, of road not
+    like road. Where the mask touches both edges or neither it reaches beyond both alike.
+    """
     if length > limit:
-        return (limit - length) // 2
+        at_start, at_end = low == 0, high == limit
+        return (limit - length) // 2 if at_start == at_end else 0 if at_start else limit - length
     return int(min(max((low + high - length) // 2, 0), limit - length))
 
 

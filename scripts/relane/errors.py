@@ -7,3 +7,10 @@ class InputError(Exception):
     The message names which file, row or key, says what is wrong with it and what to do about it. Scripts print
     it as one line and exit with status 2; any other exception is a bug and keeps its traceback.
     """
+
+
+class UndrivableError(InputError):
+    """One clip cannot be driven at one instant: a fault of its data, which says nothing of the other clips.
+
+    The driving stage may record it and go on without the clip; an InputError of any other kind stops the stage.
+    """

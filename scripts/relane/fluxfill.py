@@ -14,6 +14,7 @@ from safetensors import SafetensorError
 from safetensors.torch import load_file
 
 from relane import noise
+from relane.compose import place
 from relane.errors import InputError
 from relane.files import read_json
 from relane.speed import PLAIN, Speed, channels_last, speed_up
@@ -92,15 +93,9 @@ def window_for(mask: np.ndarray, size: tuple[int, int] | None = None) -> Window:
     scale = min(frame_h / out_h, frame_w / out_w)
     scale = max(scale, mask_h / out_h, mask_w / out_w)
     height, width = math.ceil(scale * out_h - 1e-6), math.ceil(scale * out_w - 1e-6)
-    top = _place((rows[0] + rows[-1] + 1) / 2, height, frame_h)
-    left = _place((columns[0] + columns[-1] + 1) / 2, width, frame_w)
+    top = place(rows[0], rows[-1] + 1, height, frame_h)
+    left = place(columns[0], columns[-1] + 1, width, frame_w)
     return Window(top, left, height, width, out_h, out_w)
-
-
-def _place(centre: float, length: int, room: int) -> int:
-    if length > room:
-        return (room - length) // 2
-    return int(min(max(round(centre - length / 2), 0), room - length))
 
 
 def feather(mask: np.ndarray, pixels: int) -> np.ndarray:

@@ -82,17 +82,29 @@ def draw_frame(
     `camera` is that of the frame as it comes; `pose` the rig's xyz (3,) and rot (3, 3) at the frame's time in the rig
     frame at t0; `shown` the number of waypoints to draw. What lies behind the camera is not drawn.
     """
-    height, width = frame.shape[:2]
-    size = output_size(width, height)
-    picture = frame.copy() if size == (width, height) else cv2.resize(frame, size, interpolation=cv2.INTER_CUBIC)
-    camera = camera.resized(*size)
+    picture = _enlarged(frame)
+    camera = camera.resized(picture.shape[1], picture.shape[0])
     for points, color, thickness in _strokes(paths, shown):
         pixels, seen = camera.project(into_rig(points, *pose))
         _polyline(picture, pixels, seen, color, thickness)
     _inset(picture, paths, pose, shown)
-    _legend(picture, paths)
-    _head_up(picture, paths, labels)
+    below = _head_up(picture, labels, paths.displacement)
+    _legend(picture, paths, below)
     return picture
+
+
+def draw_notes(frame: np.ndarray, labels: Labels) -> np.ndarray:
+    """A frame with the head-up line and the notes alone, at `output_size`: an arm that was not driven."""
+    picture = _enlarged(frame)
+    _head_up(picture, labels, None)
+    return picture
+
+
+def _enlarged(frame: np.ndarray) -> np.ndarray:
+    size = output_size(frame.shape[1], frame.shape[0])
+    if size == (frame.shape[1], frame.shape[0]):
+        return frame.copy()
+    return cv2.resize(frame, size, interpolation=cv2.INTER_CUBIC)
 
 
 def _strokes(paths: Paths, shown: int) -> Iterator[tuple[np.ndarray, tuple[int, int, int], int]]:
@@ -137,10 +149,12 @@ def _inset(picture: np.ndarray, paths: Paths, pose: tuple[np.ndarray, np.ndarray
     def place(points: np.ndarray) -> np.ndarray:
         return np.stack([side / 2 - points[:, 1] * across, side - margin - (points[:, 0] - back) * along], axis=1)
 
-    for points, color, thickness in [(paths.history, GREY, 2), *_strokes(paths, shown)]:
+    # The white lines first: at this size they would hide what they are compared with.
+    strokes = sorted(_strokes(paths, shown), key=lambda stroke: stroke[1] != WHITE)
+    for points, color, thickness in [(paths.history, GREY, 2), *strokes]:
         _polyline(panel, place(points), np.ones(len(points), bool), color, max(1, thickness - 1))
     car = place(pose[0][None])[0]
-    if (car >= 0).all() and (car < side).all():
+    if (car >= 4).all() and (car < side - 4).all():
         cv2.circle(panel, tuple(np.round(car).astype(int).tolist()), 4, WHITE, -1, cv2.LINE_AA)
     cv2.rectangle(panel, (0, 0), (side - 1, side - 1), GREY, 1)
     _scale_bars(panel, side - margin, along, across)
@@ -160,39 +174,76 @@ def _round_length(length: float) -> float:
     return float(max(step * power for step in (1, 2, 5) if step * power <= length * (1 + 1e-9)))
 
 
-def _legend(picture: np.ndarray, paths: Paths) -> None:
+def _legend(picture: np.ndarray, paths: Paths, below: int) -> None:
+    """Top right, under the head-up line, which ends at row `below`."""
     rows: list[tuple[str, Sequence[tuple[int, int, int]], int]] = [
         ("recorded", (RED,), TRUTH_WIDTH),
         (f"this arm, K={len(paths.predictions)}", SAMPLE_COLORS[: len(paths.predictions)], SAMPLE_WIDTH),
     ]
     if paths.original is not None:
         rows.append(("original arm", (WHITE,), ORIGINAL_WIDTH))
-    width, line, top = 210, 22, 34
-    left = picture.shape[1] - width - 8
-    _darken(picture[top : top + line * len(rows) + 8, left : left + width])
+    unit = _unit(picture)
+    line, sample, edge = round(22 * unit), round(40 * unit), round(8 * unit)
+    width = sample + 3 * edge + max(_width(label, 0.5 * unit) for label, _, _ in rows)
+    left, top = picture.shape[1] - width - edge, below + edge
+    _darken(picture[top : top + line * len(rows) + edge, left : left + width])
     for number, (label, colors, thickness) in enumerate(rows):
-        y = top + 18 + number * line
-        step = 40 / len(colors)
+        y = top + round(18 * unit) + number * line
+        step = sample / len(colors)
         for index, color in enumerate(colors):
-            start, stop = round(left + 8 + index * step), round(left + 8 + (index + 1) * step)
-            cv2.line(picture, (start, y - 5), (stop - 1, y - 5), color, thickness, cv2.LINE_AA)
-        _text(picture, label, (left + 58, y), 0.5)
+            start, stop = round(left + edge + index * step), round(left + edge + (index + 1) * step)
+            middle = y - round(5 * unit)
+            cv2.line(picture, (start, middle), (stop - 1, middle), color, thickness, cv2.LINE_AA)
+        _text(picture, label, (left + sample + 2 * edge, y), 0.5 * unit)
 
 
-def _head_up(picture: np.ndarray, paths: Paths, labels: Labels) -> None:
-    parts = [labels.arm]
+def _head_up(picture: np.ndarray, labels: Labels, displacement: float | None) -> int:
+    """The line of names and figures, in two rows where one is too long, and the notes; returns the last row's end."""
+    figures = [labels.arm]
     if labels.min_ade is not None:
-        parts.append(f"minADE {labels.min_ade:.2f} m")
-    if paths.displacement is not None:
-        parts.append(f"moved {paths.displacement:.2f} m")
-    parts += [labels.clip_id, labels.camera]
-    width = picture.shape[1]
-    _darken(picture[:26])
-    line, scale = "  |  ".join(parts), 0.55
-    (length, _), _ = cv2.getTextSize(line, _FONT, scale, 1)
-    _text(picture, line, (8, 18), scale * min(1.0, (width - 16) / length))
-    for number, note in enumerate(labels.notes):
-        _text(picture, note, (8, 44 + 20 * number), 0.5, (255, 220, 60))
+        figures.append(f"minADE {labels.min_ade:.2f} m")
+    if displacement is not None:
+        figures.append(f"displacement {displacement:.2f} m")
+    names = [labels.clip_id, labels.camera]
+    unit, width = _unit(picture), picture.shape[1]
+    edge, step = round(8 * unit), round(20 * unit)
+    room = width - 2 * edge
+    lines = ["  |  ".join(figures + names)]
+    if _width(lines[0], 0.55 * unit) > room:
+        lines = ["  |  ".join(figures), "  |  ".join(names)]
+    below = step * len(lines) + round(6 * unit)
+    _darken(picture[:below])
+    for number, line in enumerate(lines):
+        scale = 0.55 * unit * min(1.0, room / _width(line, 0.55 * unit))
+        _text(picture, line, (edge, step * (number + 1) - round(2 * unit)), scale)
+    # Beside the legend, which is at most a third of the picture.
+    notes = [row for note in labels.notes for row in _wrapped(note, room * 2 // 3, 0.5 * unit)]
+    if notes:
+        longest = max(_width(note, 0.5 * unit) for note in notes)
+        _darken(picture[below : below + step * len(notes) + edge, : longest + 2 * edge])
+    for number, note in enumerate(notes):
+        _text(picture, note, (edge, below + step * (number + 1) - round(2 * unit)), 0.5 * unit, (255, 220, 60))
+    return below
+
+
+def _wrapped(text: str, room: int, scale: float) -> list[str]:
+    """The text in rows that are at most `room` pixels wide: broken between words, and inside a word that is longer."""
+    rows = [""]
+    for word in text.split():
+        rows[-1:] = [f"{rows[-1]} {word}".strip()] if _width(f"{rows[-1]} {word}", scale) <= room else [rows[-1], word]
+        while _width(rows[-1], scale) > room:
+            fits = max(1, int(len(rows[-1]) * room / _width(rows[-1], scale)) - 1)
+            rows[-1:] = [rows[-1][:fits], rows[-1][fits:]]
+    return [row for row in rows if row]
+
+
+def _unit(picture: np.ndarray) -> float:
+    """By how much larger than on a picture of MIN_WIDTH text has to be, to be as readable on a screen."""
+    return max(1.0, picture.shape[1] / MIN_WIDTH)
+
+
+def _width(text: str, scale: float) -> int:
+    return cv2.getTextSize(text, _FONT, scale, 1)[0][0]
 
 
 def _darken(region: np.ndarray) -> None:
@@ -202,4 +253,4 @@ def _darken(region: np.ndarray) -> None:
 def _text(
     picture: np.ndarray, text: str, at: tuple[int, int], scale: float, color: tuple[int, int, int] = WHITE
 ) -> None:
-    cv2.putText(picture, text, at, _FONT, scale, color, 1, cv2.LINE_AA)
+    cv2.putText(picture, text, at, _FONT, scale, color, max(1, round(scale)), cv2.LINE_AA)

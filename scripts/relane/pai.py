@@ -24,7 +24,7 @@ import numpy as np
 import pandas as pd
 
 from relane.camera import FTheta, RigCamera
-from relane.errors import InputError
+from relane.errors import InputError, UndrivableError
 
 STEP_US = 100_000
 HISTORY_STEPS, FUTURE_STEPS = 16, 64
@@ -153,14 +153,16 @@ class Clip:
         if clip_id not in known:
             near = difflib.get_close_matches(clip_id, known.astype(str), n=3, cutoff=0.5)
             hint = f"; near it: {', '.join(near)}" if near else ""
-            raise InputError(f"clip {clip_id!r} is not among the {len(known)} clips of {self.root}{hint}")
+            raise UndrivableError(f"clip {clip_id!r} is not among the {len(known)} clips of {self.root}{hint}")
 
     def _feature(self, feature: str):
         try:
             return self.dataset.get_clip_feature(self.clip_id, feature, maybe_stream=True)
         except (FileNotFoundError, KeyError, ValueError, zipfile.BadZipFile) as error:
             detail = (str(error).splitlines() or [""])[0][:200]
-            raise InputError(f"clip {self.clip_id}: no readable {feature} in {self.root} ({detail})") from None
+            # A file that is not there can be fetched; values that make no path are the clip's own fault.
+            kind = InputError if isinstance(error, (FileNotFoundError, zipfile.BadZipFile)) else UndrivableError
+            raise kind(f"clip {self.clip_id}: no readable {feature} in {self.root} ({detail})") from None
 
     @functools.cached_property
     def _ego(self):
@@ -170,7 +172,7 @@ class Clip:
         times = t0_us + offsets_us
         first, last = self._ego.time_range
         if times.min() < first or times.max() > last:
-            raise InputError(
+            raise UndrivableError(
                 f"clip {self.clip_id}: no ego motion around t0_us {t0_us}: its {what} needs {times.min()} to "
                 f"{times.max()} us, the clip has {first} to {last}; choose another t0_us"
             )
@@ -178,7 +180,7 @@ class Clip:
         relative = here.inv() * pose
         xyz, rot = relative.translation, relative.rotation.as_matrix()
         if not (np.isfinite(xyz).all() and np.isfinite(rot).all()):
-            raise InputError(f"clip {self.clip_id}: the ego motion {what} at t0_us {t0_us} holds NaN")
+            raise UndrivableError(f"clip {self.clip_id}: the ego motion {what} at t0_us {t0_us} holds NaN")
         return xyz.astype(np.float32), rot.astype(np.float32)
 
     def history(self, t0_us: int) -> tuple[np.ndarray, np.ndarray]:

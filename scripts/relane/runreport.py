@@ -33,6 +33,16 @@ def _text(value: float | None, unit: str, digits: int = 2) -> str:
     return "n/a" if value is None else f"{value:.{digits}f} {unit}"
 
 
+def name_of(record: dict[str, Any]) -> str:
+    """Arm, video and instant of a rollout, and whether it thought the original arm's words."""
+    parts = [str(record.get("arm", "?")), str(record.get("video_id") or record.get("clip_id", "?"))]
+    if record.get("t0_us") is not None:
+        parts.append(f"t0 {record['t0_us'] / 1e6:g} s")
+    if record.get("reasoning") == "shared":
+        parts.append("original's words")
+    return "  ".join(parts)
+
+
 def run_report(run: str, records: Sequence[dict[str, Any]], failures: Sequence[str], reason: str = "") -> str:
     """The report of a run. `records` are inference JSONs with `arm` and `video_id`; `failures` are lines, one each."""
     rule = "=" * 78
@@ -62,9 +72,8 @@ def run_report(run: str, records: Sequence[dict[str, Any]], failures: Sequence[s
             lines.append(f"{title + ':':<22}{_text(float(function(values)) if values else None, unit)}")
         lines += ["", "Per video:"]
         for record, row in zip(records, table, strict=True):
-            name = f"{record.get('arm', '?')}  {record.get('video_id') or record.get('clip_id', '?')}"
             figures = (_text(row["min_ade_m"], "m"), _text(row["seconds"], "s"))
             memory = (_text(row["gpu_gib"], "GiB"), _text(row["ram_gib"], "GiB"))
-            lines.append("  {}  minADE {}  time {}  GPU {}  RAM {}".format(name, *figures, *memory))
+            lines.append("  {}  minADE {}  time {}  GPU {}  RAM {}".format(name_of(record), *figures, *memory))
     lines += ["", "Failures:"] + ([f"  {line}" for line in failures] or ["  none"])
     return "\n".join(lines) + "\n"

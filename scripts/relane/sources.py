@@ -27,19 +27,10 @@ from urllib.parse import parse_qs
 
 from relane.errors import InputError
 from relane.files import sha256_file
+from relane.names import CAMERAS
 from relane.sheet import Clip, check_clips
 
 VIDEO_SUFFIXES = (".mp4", ".m4v", ".mov")
-# The seven cameras of PhysicalAI-AV.
-CAMERAS = (
-    "camera_cross_left_120fov",
-    "camera_front_wide_120fov",
-    "camera_cross_right_120fov",
-    "camera_rear_left_70fov",
-    "camera_rear_tele_30fov",
-    "camera_rear_right_70fov",
-    "camera_front_tele_30fov",
-)
 DEFAULT_CAMERA = "camera_front_wide_120fov"
 FILE_CAMERA = "front"  # the camera of a video whose name does not say
 
@@ -198,11 +189,12 @@ def _remote_videos(source: str) -> list[Clip]:
                 for path, info in fs.glob(root.rstrip("/") + "*", detail=True).items():
                     found |= fs.find(path, detail=True) if info["type"] == "directory" else {path: info}
     except Exception as error:  # every store has its own errors; all of them mean "cannot list"
-        raise _cannot_list(source, error) from None
+        raise cannot_list(source, error) from None
     return [_remote_clip(fs, path, info) for path, info in sorted(found.items()) if _is_video(path)]
 
 
-def _cannot_list(source: str, error: Exception) -> InputError:
+def cannot_list(source: str, error: Exception) -> InputError:
+    """What to say when a store refuses to list an address."""
     first_line = (str(error).splitlines() or [""])[0][:200]
     return InputError(
         f"{source}: cannot be listed ({type(error).__name__}: {first_line}); check the name and your login"
@@ -257,7 +249,7 @@ def _remote_folders(root: str, source: str) -> list[tuple[int, str]]:
     try:
         entries = fs.ls(path, detail=True)
     except Exception as error:  # as in _remote
-        raise _cannot_list(source, error) from None
+        raise cannot_list(source, error) from None
     return _numbered(
         fs.unstrip_protocol(entry["name"].rstrip("/")) for entry in entries if entry["type"] == "directory"
     )

@@ -19,6 +19,7 @@ def test_a_full_run_plans_every_stage_once_per_clip_and_arm(workspace):
     clips, edit_arms, drive_arms = 3, 3, 5  # sham + two instructions; and original + floor
     assert len(jobs.of("prepare_clip")) == clips
     assert len(jobs.of("segment_road")) == clips
+    assert len(jobs.of("select_region")) == clips  # the masks are the same for all arms
     for rule in ("first_frame", "edit_video", "evaluate_edit"):
         assert len(jobs.of(rule)) == clips * edit_arms, rule
     for rule in ("drive_arm", "draw_overlay"):

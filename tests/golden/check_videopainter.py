@@ -69,7 +69,7 @@ class Golden:
             conditioning_scale=given["conditioning_scale"],
             guidance="original_dynamic" if given["use_dynamic_cfg"] else "constant",
             sampler=given["sched"],
-            background="source",  # the vectors give the video with its holes painted already
+            background="given",  # the vectors give the video with its holes painted already
             **{name: given[name] for name in named},
         )
 

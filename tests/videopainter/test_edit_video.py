@@ -101,6 +101,23 @@ def test_an_edit_changes_the_mask_alone_and_is_recorded(tmp_path, tiny, written)
     assert set(record["inputs"]) == {"clip", "clip_json", "inpaint_masks", "first_frame", "first_frame_json"}
 
 
+def test_a_long_clip_goes_through_in_windows_and_keeps_what_is_not_masked(tmp_path, tiny, monkeypatch, written):
+    monkeypatch.setitem(globals(), "FRAMES", 120)
+    masks = trapezoid()
+    source = write_inputs(tmp_path, masks)
+    written.clear()
+    flags = {"num_inference_steps": "1", "guidance_scale": "1", "panels": "", "mask_feather": "4"}
+    edit_video.main(arguments(tmp_path, tiny, **flags))
+    result = written["x_vp_edit_sample0.mp4"]
+    assert len(result) == 120
+    near = np.zeros((HEIGHT, WIDTH), bool)
+    near[110 - 4 : 160 + 4, 100 - 4 : 220 + 4] = True
+    np.testing.assert_array_equal(result[:, ~near], source[:, ~near])
+    assert (result[masks] != source[masks]).mean() > 0.5
+    record = json.loads((tmp_path / "x_vp_edit_sample0.json").read_text())
+    assert record["windows"]["starts"] == [0, 16, 32, 48, 60, 76, 92, 103]
+
+
 def test_one_load_serves_many_items_and_gives_the_same_bytes(tmp_path, tiny):
     write_inputs(tmp_path, trapezoid())
     args = edit_video.parser().parse_args(arguments(tmp_path, tiny, panels=""))
@@ -114,6 +131,27 @@ def test_one_load_serves_many_items_and_gives_the_same_bytes(tmp_path, tiny):
             path.unlink()
     assert contents[0] == contents[1]
     assert not (tmp_path / "x_panels.mp4").exists()
+
+
+def test_instructions_on_one_clip_share_and_no_byte_changes(tmp_path, tiny):
+    write_inputs(tmp_path, trapezoid())
+    outputs = [tmp_path / "x_vp_edit_sample0.mp4", tmp_path / "x_generated.mp4"]
+
+    def edit(caption: str, **extra: str) -> tuple[list[bytes], dict]:
+        (tmp_path / "first.json").write_text(json.dumps({"caption": caption}))
+        Image.new("RGB", (WIDTH, HEIGHT), (len(caption), 90, 90)).save(tmp_path / "first.png")
+        edit_video.main(arguments(tmp_path, tiny, panels="", **extra))
+        record = json.loads((tmp_path / "x_vp_edit_sample0.json").read_text())
+        return [path.read_bytes() for path in outputs], record["posteriors"]
+
+    white, yellow = "road with single white dashed lane markings", "road with double yellow solid lane markings"
+    kept = str(tmp_path / "posteriors")
+    _, first = edit(white, posterior_cache=kept)
+    shared, second = edit(yellow, posterior_cache=kept)
+    alone, none = edit(yellow, posterior_cache=kept, share_posteriors="false", text_cache="")
+    assert shared == alone
+    assert (first, second, none) == ({"read": 0, "computed": 2}, {"read": 2, "computed": 0}, None)
+    assert len(list((tmp_path / "text").iterdir())) == 3  # two captions, one negative prompt
 
 
 def test_noise_depends_on_seed_and_clip_and_not_on_the_instruction(tmp_path, tiny, monkeypatch):

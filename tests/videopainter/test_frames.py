@@ -4,32 +4,7 @@ import numpy as np
 import pytest
 
 from relane.errors import InputError
-from relane.videopainter.frames import MaskFile, SlidingReader, Spool
-
-
-@pytest.mark.parametrize("dtype", [np.uint8, bool, np.int64])
-@pytest.mark.parametrize("save", [np.savez, np.savez_compressed])
-def test_masks_are_read_frame_by_frame(tmp_path, dtype, save):
-    masks = (np.random.default_rng(0).random((7, 5, 6)) > 0.5).astype(dtype)
-    save(tmp_path / "masks.npz", masks)
-    file = MaskFile(tmp_path / "masks.npz")
-    assert file.shape == (7, 5, 6)
-    for _ in range(2):
-        np.testing.assert_array_equal(np.stack(list(file)), masks != 0)
-
-
-def test_what_is_no_mask_file_is_named(tmp_path):
-    np.savez(tmp_path / "flat.npz", np.zeros((4, 4)))
-    np.savez(tmp_path / "other.npz", masks=np.zeros((2, 4, 4)))
-    (tmp_path / "text.npz").write_text("no archive")
-    for name, message in (
-        ("flat", "T, H, W"),
-        ("other", "no array arr_0"),
-        ("text", "not an NPZ"),
-        ("none", "no such"),
-    ):
-        with pytest.raises(InputError, match=f"{name}.npz.*{message}"):
-            MaskFile(tmp_path / f"{name}.npz")
+from relane.videopainter.frames import SlidingReader, Spool
 
 
 def test_a_sliding_reader_gives_windows_and_holds_no_more_than_one():
@@ -54,6 +29,15 @@ def test_a_sliding_reader_gives_windows_and_holds_no_more_than_one():
     assert prepared == list(range(40))
     with pytest.raises(ValueError, match="let go"):
         read(29, 39)
+
+
+def test_a_clip_that_ends_early_is_named_with_the_frames_that_it_has():
+    frames = (np.zeros((2, 3, 3), np.uint8) for _ in range(7))
+    masks = (np.zeros((2, 3), bool) for _ in range(9))
+    read = SlidingReader(frames, masks, lambda frame, mask: (frame, mask))
+    read(0, 5)
+    with pytest.raises(InputError, match="ends after 7 frames, frame 9 was announced"):
+        read(4, 9)
 
 
 def test_a_spool_gives_back_what_was_added_as_often_as_asked():

@@ -27,10 +27,10 @@ def load(folders, **extra):
     return load_videopainter(*folders, device=CPU, dtype=torch.float32, **extra)
 
 
-def change(folder, edit) -> None:
-    tensors = load_file(folder / WEIGHTS)
+def change(folder, edit, name: str = WEIGHTS) -> None:
+    tensors = load_file(folder / name)
     edit(tensors)
-    save_file(tensors, folder / WEIGHTS)
+    save_file(tensors, folder / name, {"format": "pt"})
 
 
 def id_lora(width: int, layers: int) -> dict[str, torch.Tensor]:
@@ -106,6 +106,13 @@ def test_missing_and_unknown_tensors_are_named(checkpoints):
         lambda tensors: tensors.update({"branch_blocks.1.weight": torch.zeros(64, 64), "surplus": torch.zeros(1)}),
     )
     with pytest.raises(InputError, match="tensor surplus is not known"):
+        load(checkpoints)
+
+
+def test_a_vae_of_another_architecture_is_named_by_its_first_wrong_tensor(checkpoints):
+    name = "decoder.conv_in.conv.weight"
+    change(checkpoints[0] / "vae", lambda tensors: tensors.update({name: tensors[name][:, :8].contiguous()}))
+    with pytest.raises(InputError, match=re.escape(f"vae: not a CogVideoX VAE: tensor {name} has shape")):
         load(checkpoints)
 
 

@@ -58,6 +58,17 @@ def test_a_folder_without_an_encoder_is_named(tmp_path):
         embed(tmp_path, [PROMPT])
 
 
+def test_an_encoder_with_a_missing_tensor_is_not_filled_with_random_numbers(tiny, tmp_path):
+    folder = tmp_path / "cogvideox"
+    shutil.copytree(tiny("cogvideox"), folder)
+    path = folder / "text_encoder" / "model.safetensors"
+    tensors = load_file(path)
+    del tensors["encoder.final_layer_norm.weight"]
+    save_file(tensors, path, {"format": "pt"})
+    with pytest.raises(InputError, match=r"encoder\.final_layer_norm\.weight is missing"):
+        embed(folder, [PROMPT])
+
+
 def test_a_released_folder_with_only_a_sentencepiece_model_serves(tmp_path):
     import sentencepiece
 

@@ -12,7 +12,7 @@ from relane import __version__
 from relane.alpamayo.metrics import corner_distance, path_metrics
 from relane.alpamayo.policy import Rollout
 from relane.alpamayo.scene import Scene
-from relane.errors import InputError
+from relane.errors import InputError, UndrivableError
 from relane.files import atomic_file, read_json
 from relane.pai import Vehicle
 
@@ -106,9 +106,12 @@ def backend(dtype: str, device: str) -> dict[str, str]:
 def read_reasoning(path: str | Path, clip_id: str, t0_us: int, samples: int) -> np.ndarray:
     """The tokens (K, G) that the original arm wrote, from its inference JSON.
 
-    Raises InputError when the file is of another clip, t0 or K, or holds no tokens.
+    Raises InputError when the file is of another clip, t0 or K, or holds no tokens; UndrivableError when the original
+    arm could not be driven.
     """
     record = read_json(path)
+    if record.get("success") is False:
+        raise UndrivableError(f"{path}: the original arm was not driven: {record.get('error')}")
     made_for = (record.get("clip_id"), record.get("t0_us"), record.get("num_trajectories"))
     if made_for != (clip_id, t0_us, samples):
         raise InputError(

@@ -4,7 +4,6 @@ Frames are picked by time, never by index: t0 - 0.3, -0.2, -0.1 and 0 s, whateve
 they are ordered as it was trained to read them: cameras by sensor index, each oldest first.
 """
 
-import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -12,8 +11,9 @@ from pathlib import Path
 import numpy as np
 
 from relane.camera import CAMERA_INDEX
-from relane.errors import InputError
+from relane.errors import InputError, UndrivableError
 from relane.files import read_json
+from relane.names import parse_name
 from relane.pai import STEP_US, Clip, Frames, nearest, period
 from relane.video import iter_frames, probe
 
@@ -63,19 +63,6 @@ class Scene:
         return np.array([CAMERA_INDEX[name] for name in self.frames], dtype=np.int64)
 
 
-def parse_name(path: str | Path) -> tuple[str, str]:
-    """Clip id and camera from a video's name, `<clip_id>.<camera>...mp4`. Raises InputError when it does not parse."""
-    name = Path(path).name
-    cameras = "|".join(CAMERA_INDEX)
-    match = re.fullmatch(rf"(?P<clip>[^/]+?)\.(?P<camera>{cameras})(?:[^A-Za-z0-9].*)?\.mp4", name)
-    if match is None:
-        raise InputError(
-            f"{path}: cannot tell clip and camera from this name; expected <clip_id>.<camera>...mp4 with a camera of "
-            f"{', '.join(CAMERA_INDEX)}"
-        )
-    return match["clip"], match["camera"]
-
-
 def open_edited(path: str | Path, sidecar: str | Path | None, start_us: int = 0) -> EditedVideo:
     """An edited video with the times of its frames: from the clip's JSON, or from its rate and the first one's time.
 
@@ -96,14 +83,14 @@ def open_edited(path: str | Path, sidecar: str | Path | None, start_us: int = 0)
     if info.frames > len(times):
         raise InputError(f"{path}: {info.frames} frames, but {sidecar} has the times of {len(times)} only")
     # An editor may return fewer frames (whole latent groups); they are the first ones.
-    return EditedVideo(Path(path), clip_id, camera, times[: info.frames], "sidecar")
+    return EditedVideo(Path(path), clip_id, camera, times[: info.frames], str(record.get("times_from", "sidecar")))
 
 
 def edited_frames(video: EditedVideo, wanted_us: list[int]) -> Frames:
     """The video's frames nearest to the wanted times. Raises InputError when it ends before the last of them."""
     length = period(video.t_us)
     if video.t_us[-1] + length / 2 + _JITTER_US < wanted_us[-1]:
-        raise InputError(
+        raise UndrivableError(
             f"{video.path}: its last frame is at {video.t_us[-1]} us and does not reach t0_us {wanted_us[-1]}; use a "
             "longer video, clip.anchor t0, or an earlier t0_us"
         )
@@ -117,7 +104,7 @@ def check_late(frames: Frames, label: str) -> None:
     """Raise InputError where a frame is further than half a frame period from its wanted time."""
     for wanted, error in zip(frames.wanted_us, frames.error_us, strict=True):
         if abs(error) > frames.period_us / 2 + _JITTER_US:
-            raise InputError(
+            raise UndrivableError(
                 f"{label}: the frame nearest to {wanted} us is {error / 1000:.1f} ms off, more than half a frame "
                 f"period ({frames.period_us / 2000:.1f} ms); choose another t0_us, or set drive.allow_late_frames"
             )

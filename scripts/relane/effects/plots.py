@@ -11,6 +11,7 @@ matplotlib.use("Agg")
 import matplotlib.pyplot as plt
 import numpy as np
 
+from relane.effects import words
 from relane.effects.study import FLOOR, ORIGINAL, SHAM, Rollout, arm_order, by_clip, check_rollouts, kind_of
 
 _EDITS = ("#d95f02", "#1b9e77", "#7570b3", "#e7298a", "#66a61e", "#a6761d", "#1f78b4", "#e6ab02")
@@ -82,6 +83,7 @@ def draw_effects(rows: Sequence[dict[str, Any]], palette: dict[str, str], path: 
 
 def draw_all(rollouts: Sequence[Rollout], rows: Sequence[dict[str, Any]], folder: Path) -> None:
     """All plots of a run: effect_per_clip.png and paths_<clip>[_<t0>].png."""
+    rollouts, _ = words.apart(rollouts)
     palette = colours([rollout.arm for rollout in rollouts])
     if rows:
         draw_effects(rows, palette, folder / "effect_per_clip.png")

@@ -10,13 +10,14 @@ from typing import Any
 import numpy as np
 
 from relane import noise
-from relane.effects import paths
-from relane.effects.statistics import FEWEST, LEVEL, holm, share_above, summarize
+from relane.effects import paths, words
+from relane.effects.statistics import FEWEST, LEVEL, equivalence_p, holm, share_above, summarize
 from relane.errors import InputError
 from relane.files import read_json
 
 ORIGINAL, SHAM, FLOOR = "original", "sham", "floor"
 ENERGY_PERMUTATIONS = 999
+MARGIN = 0.1  # metres: an effect shown to be smaller counts as none
 # name -> (unit, what it is, whether zero is what no effect looks like: sizes are never below zero)
 QUANTITIES = {
     "displacement_m": ("m", "distance between paired paths, mean over samples and time", False),
@@ -32,13 +33,16 @@ QUANTITIES = {
     "min_ade_change_m": ("m", "change of minADE against the recorded future", True),
     "fde_change_m": ("m", "change of FDE against the recorded future", True),
     "energy_distance_m": ("m", "energy distance between the two clouds of paths, pairing ignored", False),
+    **words.QUANTITIES,
 }
+# Shifts that may be shown to be as good as none.
+EQUIVALENCE = ("lateral_m", "longitudinal_m")
 AGAINST_RECORDED = ("ade_change_m", "min_ade_change_m", "fde_change_m")
 COLUMNS = (
     "clip_id", "arm", "kind", "t0_us", "samples", "displacement_m", "displacement_end_m", "lateral_m", "lateral_end_m",
     "longitudinal_m", "longitudinal_end_m", "first_beyond_s", "speed_change_mps", "speed_end_change_mps",
     "curvature_change_per_m", "energy_distance_m", "energy_p", "reasoning_changed", "reasoning_changed_share",
-    "complete_share", "ade_change_m", "min_ade_change_m", "fde_change_m", "recorded_future_valid",
+    "complete_share", "ade_change_m", "min_ade_change_m", "fde_change_m", "recorded_future_valid", *words.QUANTITIES,
 )  # fmt: skip
 
 
@@ -125,7 +129,7 @@ def check_rollouts(rollouts: Sequence[Rollout]) -> dict[tuple[str, int | None], 
 def row_of(rollout: Rollout, base: Rollout, unchanged: Sequence[str], seed: int) -> dict[str, Any]:
     """One row of the table: an arm of a clip against the clip's original."""
     kind = kind_of(rollout.arm)
-    rng = np.random.default_rng(noise.seed_of("energy", seed, rollout.clip_id, rollout.arm))
+    rng = np.random.default_rng(noise.seed_of("energy", seed, rollout.clip_id, rollout.t0_us, rollout.arm))
     energy, p = paths.energy_distance(rollout.pred, base.pred, ENERGY_PERMUTATIONS, rng)
     row = {"clip_id": rollout.clip_id, "arm": rollout.arm, "kind": kind, "t0_us": rollout.t0_us}
     row |= {"samples": len(rollout.pred)} | paths.compare(rollout.pred, base.pred)
@@ -147,13 +151,23 @@ def reasoning_change(record: dict[str, Any], base: dict[str, Any]) -> dict[str, 
 
 
 def effect_rows(rollouts: Sequence[Rollout], unchanged: Sequence[str], seed: int) -> list[dict[str, Any]]:
-    """The table: a row for every arm but the original of every clip (and t0) that has an original."""
+    """The table: a row for every arm but the original of every clip (and t0) that has an original.
+
+    Raises InputError as `check_rollouts`, for the second rollouts with the original's words too.
+    """
     rows = []
-    for group in check_rollouts(rollouts).values():
-        if ORIGINAL in group:
-            rows += [
-                row_of(group[arm], group[ORIGINAL], unchanged, seed) for arm in arm_order(group) if arm != ORIGINAL
-            ]
+    rollouts, second = words.apart(rollouts)
+    for (clip_id, t0_us), group in check_rollouts(rollouts).items():
+        base = group.get(ORIGINAL)
+        for arm in arm_order(group) if base else ():
+            if arm == ORIGINAL:
+                continue
+            row = row_of(group[arm], base, unchanged, seed)
+            shared = second.get((clip_id, t0_us, arm))
+            if shared is not None:
+                check_rollouts([base, shared])
+                row |= words.split(group[arm].pred, shared.pred, base.pred)
+            rows.append(row)
     return rows
 
 
@@ -161,13 +175,15 @@ def by_clip(rows: Sequence[dict[str, Any]], arm: str, name: str) -> dict[str, fl
     """One value a clip: the mean over its t0, since several t0 of one clip are not independent."""
     values = defaultdict(list)
     for row in rows:
-        if row["arm"] == arm and row[name] is not None:
+        if row["arm"] == arm and row.get(name) is not None:
             values[row["clip_id"]].append(float(row[name]))
     return {clip: float(np.mean(found)) for clip, found in values.items()}
 
 
-def summarize_arm(rows: Sequence[dict[str, Any]], arm: str, draws: int, seed: int) -> dict[str, Any]:
-    """One arm over clips, p values not yet corrected for the number of arms."""
+def summarize_arm(
+    rows: Sequence[dict[str, Any]], arm: str, draws: int, seed: int, margin: float = MARGIN
+) -> dict[str, Any]:
+    """One arm over clips, p values not yet corrected for the number of arms; `margin` of equivalence in metres."""
     quantities = {}
     for name, (_, _, zero_is_none) in QUANTITIES.items():
         rng = np.random.default_rng(noise.seed_of("effects", seed, arm, name))
@@ -181,26 +197,30 @@ def summarize_arm(rows: Sequence[dict[str, Any]], arm: str, draws: int, seed: in
         tested = arm != SHAM and paired
         quantity["minus_sham"] = asdict(summarize(paired, draws, rng)) if tested else None
         above = share_above(list(values.values()), list(by_clip(rows, FLOOR, name).values()))
+        if name in EQUIVALENCE:
+            given = paired if tested else list(values.values())
+            quantity["equivalence"] = {"margin": margin, "p": equivalence_p(given, margin), "minus_sham": bool(tested)}
         if above is not None and not zero_is_none:
             quantity |= {"share_above_floor": above[0], "floor_95th_percentile": above[1]}
         quantities[name] = quantity
     own = [row for row in rows if row["arm"] == arm]
-    shares = [row["reasoning_changed_share"] for row in own if row["reasoning_changed_share"] is not None]
-    late = [row["first_beyond_s"] for row in own if row["first_beyond_s"] is not None]
+    shares = list(by_clip(rows, arm, "reasoning_changed_share").values())
+    late = list(by_clip(rows, arm, "first_beyond_s").values())
+    clips = {row["clip_id"] for row in own}
     return {
         "kind": kind_of(arm),
-        "clips": len({row["clip_id"] for row in own}),
+        "clips": len(clips),
         "reasoning_changed_share": float(np.mean(shares)) if shares else None,
-        "share_beyond_half_a_metre": len(late) / len(own) if own else None,
+        "share_beyond_half_a_metre": len(late) / len(clips) if clips else None,
         "median_first_beyond_s": float(np.median(late)) if late else None,
         "recorded_future_valid": all(row["recorded_future_valid"] for row in own),
         "quantities": quantities,
     }
 
 
-def summarize_arms(rows: Sequence[dict[str, Any]], draws: int, seed: int) -> dict[str, Any]:
+def summarize_arms(rows: Sequence[dict[str, Any]], draws: int, seed: int, margin: float = MARGIN) -> dict[str, Any]:
     """Every arm's summary; p values of the edits are corrected over the edit arms (Holm), quantity by quantity."""
-    arms = {arm: summarize_arm(rows, arm, draws, seed) for arm in arm_order(row["arm"] for row in rows)}
+    arms = {arm: summarize_arm(rows, arm, draws, seed, margin) for arm in arm_order(row["arm"] for row in rows)}
     edits = [arm for arm, summary in arms.items() if summary["kind"] == "edit"]
     for name in QUANTITIES:
         found = [arms[arm]["quantities"][name] for arm in edits if name in arms[arm]["quantities"]]
@@ -248,32 +268,48 @@ def notes_on(rows: Sequence[dict[str, Any]], rollouts: Sequence[Rollout], unchan
     if edits:
         notes.append(
             "Effects of edits are differences to the sham arm (minus_sham); a size such as displacement is tested only "
-            "there. An interval that includes zero does not show that there is no effect."
+            "there. An interval that includes zero does not show that there is no effect; the equivalence test does, "
+            "where its p is small."
         )
     return notes
 
 
-def study(rollouts: Sequence[Rollout], run: str, draws: int, seed: int, unchanged: Sequence[str]) -> dict[str, Any]:
+def study(
+    rollouts: Sequence[Rollout],
+    run: str,
+    draws: int,
+    seed: int,
+    unchanged: Sequence[str],
+    margin: float = MARGIN,
+) -> dict[str, Any]:
     """Rows and the summary of a run: {"rows": [...], "summary": {...}}; the summary is what effects.json holds."""
     rows = effect_rows(rollouts, unchanged, seed)
     settings = {"bootstrap": draws, "seed": seed, "confidence_level": LEVEL, "fewest_clips_for_p": FEWEST}
-    settings |= {"interval": "bootstrap over clips: BCa of the mean, percentile of the median, expanded for small n"}
+    settings |= {"interval": "bootstrap over clips: studentised for the mean, expanded percentile for the median"}
     settings |= {"test": "two-sided sign flip over clips", "correction": "Holm over edit arms, per quantity"}
+    settings |= {"equivalence": "two one-sided t tests over clips, not corrected", "equivalence_margin_m": margin}
     settings |= {
         "beyond_m": paths.THRESHOLD,
         "energy_permutations": ENERGY_PERMUTATIONS,
         "action_unchanged": list(unchanged),
     }
+    # The split into vision and words is shown only by runs that drove each arm both ways.
+    shown = {name: about for name, about in QUANTITIES.items() if name not in words.QUANTITIES or by_any(rows, name)}
     summary = {
         "run": run,
         "clips": len({row["clip_id"] for row in rows}),
         "no_driving_reason": None,
         "notes": notes_on(rows, rollouts, unchanged),
-        "arms": summarize_arms(rows, draws, seed),
+        "arms": summarize_arms(rows, draws, seed, margin),
         "quantities": {
             name: {"unit": unit, "meaning": meaning, "against_recorded_future": name in AGAINST_RECORDED}
-            for name, (unit, meaning, _) in QUANTITIES.items()
+            for name, (unit, meaning, _) in shown.items()
         },
         "settings": settings,
     }
     return {"rows": rows, "summary": summary}
+
+
+def by_any(rows: Sequence[dict[str, Any]], name: str) -> bool:
+    """Whether any row has the quantity."""
+    return any(row.get(name) is not None for row in rows)

@@ -103,16 +103,24 @@ class Report:
 
 
 def gather(
-    folder: Path, run: str, videos: Sequence[str], arms: Sequence[str], clips: Sequence[str], no_driving_reason: str
+    folder: Path,
+    run: str,
+    videos: Sequence[str],
+    arms: Sequence[str],
+    clips: Sequence[str],
+    no_driving_reason: str,
+    foreign_arms: Sequence[str] = (),
 ) -> Report:
     """Everything that the page shows of a run's folder. `clips` are the driven ones and may be empty.
+
+    `foreign_arms`, of `arms`, were edited elsewhere: they have a video, for some clips, and nothing on how it was made.
 
     Raises InputError that names the first required file that is missing or not what its stage writes.
     """
     provenance = _record(folder / "provenance.json")
     metadata = _rows(folder / "sam2" / "metadata.csv", "video", "status")
     rollouts = Rollouts(folder, clips, no_driving_reason)
-    shown = [_video(folder, name, arms, rollouts) for name in videos]
+    shown = [_video(folder, name, arms, rollouts, foreign_arms) for name in videos]
     of_clips = {plot.name for video in shown for plot in video.plots}
     return Report(
         run=run,
@@ -154,6 +162,8 @@ class Rollouts:
         base = self.folder / "alpamayo" / arm.name / video.clip_id
         inference = _record(base / f"{video.clip_id}_inference.json")
         arm.drive, arm.reasoning = tables.drive_facts(inference), tables.reasoning(inference)
+        if inference.get("success") is False:
+            arm.drive.append(("not driven", str(inference.get("error", ""))))
         own = [row for row in self.rows if (row["clip_id"], row["arm"]) == (video.clip_id, arm.name)]
         arm.effect = tables.clip_effects(own)
         # One rollout serves all cameras of a clip; its overlay is drawn on one of them.
@@ -190,7 +200,7 @@ def _record(path: Path) -> dict[str, Any]:
     return value
 
 
-def _video(folder: Path, name: str, arms: Sequence[str], rollouts: Rollouts) -> Video:
+def _video(folder: Path, name: str, arms: Sequence[str], rollouts: Rollouts, foreign: Sequence[str]) -> Video:
     record = _record(folder / "clips" / f"{name}.json")
     if "clip_id" not in record or "camera" not in record:
         raise InputError(f"{folder / 'clips' / name}.json: no clip_id or camera; make it again with prepare_clip.py")
@@ -204,7 +214,15 @@ def _video(folder: Path, name: str, arms: Sequence[str], rollouts: Rollouts) -> 
         plots=rollouts.plots_of(str(record["clip_id"])),
     )
     for arm_name in arms:
-        arm = Arm(arm_name, UNEDITED[arm_name]) if arm_name in UNEDITED else _edit(folder, video, arm_name)
+        edited = folder / "vp" / arm_name / name / f"{name}_vp_edit_sample0.mp4"
+        if arm_name in UNEDITED:
+            arm = Arm(arm_name, UNEDITED[arm_name])
+        elif arm_name not in foreign:
+            arm = _edit(folder, video, arm_name)
+        elif edited.is_file():
+            arm = Arm(arm_name, "edited elsewhere", Media(edited, f"{name}/{arm_name}/edited.mp4"))
+        else:
+            continue
         rollouts.add(video, arm)
         # Without a rollout the arms that edit nothing have nothing to show.
         if arm_name not in UNEDITED or arm.overlay:

@@ -18,7 +18,7 @@ from relane.files import atomic_folder, write_json
 from relane.tiny import text
 
 SHARDS = 2
-_FUTURE_BINS, _HISTORY_BINS = 50, 200
+_FUTURE_BINS, HISTORY_BINS = 50, 200
 _ORIGINAL = "alpamayo_r1"
 # In the order, and so with the relative ids, of the Qwen3-VL tokenizers.
 _SPECIAL = (
@@ -64,7 +64,7 @@ def _action_space() -> dict:
 
 def config(base: int) -> dict:
     """config.json for a base tokenizer of `base` tokens."""
-    bins = _FUTURE_BINS + _HISTORY_BINS
+    bins = _FUTURE_BINS + HISTORY_BINS
     return {
         "architectures": ["AlpamayoR1"],
         "model_type": "alpamayo_r1",
@@ -91,7 +91,7 @@ def config(base: int) -> dict:
         },
         "hist_traj_tokenizer_cfg": {
             "_target_": f"{_ORIGINAL}.models.delta_tokenizer.DeltaTrajectoryTokenizer",
-            "num_bins": _HISTORY_BINS,
+            "num_bins": HISTORY_BINS,
         },
         "traj_tokenizer_cfg": {
             "_target_": f"{_ORIGINAL}.action_space.discrete_action_space.DiscreteTrajectoryTokenizer",
@@ -165,7 +165,7 @@ def _tokenizer():
     )
 
 
-def _randomise(network: AlpamayoNetwork, generator: torch.Generator) -> None:
+def randomise(network: AlpamayoNetwork, generator: torch.Generator) -> None:
     """Weights that keep the size of what passes through: at the usual 0.02 a tiny model would ignore its pictures."""
     for module in network.modules():
         if isinstance(module, nn.Linear | nn.Conv3d | nn.Embedding):
@@ -200,7 +200,8 @@ def _speak(network: AlpamayoNetwork, tokenizer) -> None:
     head[ids(STOP), 1] = 20.0
 
 
-def _save_shards(network: AlpamayoNetwork, folder: Path) -> None:
+def save_shards(network: AlpamayoNetwork, folder: Path) -> None:
+    """Write the tensors, in the types that they have, as safetensors shards with their index."""
     tensors = {name: tensor.contiguous() for name, tensor in network.state_dict().items()}
     names = list(tensors)
     size = -(-len(names) // SHARDS)
@@ -214,19 +215,25 @@ def _save_shards(network: AlpamayoNetwork, folder: Path) -> None:
     write_json(folder / "model.safetensors.index.json", {"metadata": {"total_size": total}, "weight_map": weight_map})
 
 
-def build(folder: Path, seed: int = 0) -> None:
-    """Write the folder in float32 safetensors (about 1 MB; the same seed gives the same bytes)."""
+def describe(folder: Path) -> tuple:
+    """Write everything but the weights; returns the base tokenizer and the base model's config."""
     tokenizer = _tokenizer()
     vlm_config = _vlm_config(tokenizer)
+    write_json(folder / "config.json", config(len(tokenizer)))
+    tokenizer.save_pretrained(folder / "vlm")
+    vlm_config.save_pretrained(folder / "vlm")
+    write_json(folder / "vlm" / "preprocessor_config.json", _PREPROCESSOR)
+    return tokenizer, vlm_config
+
+
+def build(folder: Path, seed: int = 0) -> None:
+    """Write the folder in float32 safetensors (about 1 MB; the same seed gives the same bytes)."""
     with atomic_folder(folder) as partial:
-        write_json(partial / "config.json", config(len(tokenizer)))
-        tokenizer.save_pretrained(partial / "vlm")
-        vlm_config.save_pretrained(partial / "vlm")
-        write_json(partial / "vlm" / "preprocessor_config.json", _PREPROCESSOR)
+        tokenizer, vlm_config = describe(partial)
         policy = read_config(partial)
         extend_tokenizer(tokenizer, policy)
         with text.seeded(seed), torch.no_grad():
             network = AlpamayoNetwork(policy, vlm_config)
-            _randomise(network, torch.Generator().manual_seed(seed))
+            randomise(network, torch.Generator().manual_seed(seed))
             _speak(network, tokenizer)
-        _save_shards(network, partial)
+        save_shards(network, partial)

@@ -76,27 +76,47 @@ def text_encoder(vocabulary: int) -> T5EncoderModel:
     return T5EncoderModel(config).eval()
 
 
+def save(
+    vae: AutoencoderKLCogVideoX,
+    network: CogVideoXTransformer3DModel,
+    encoder: T5EncoderModel,
+    words: T5TokenizerFast,
+    folder: Path,
+) -> None:
+    """Write the checkpoint, whole or not at all; it loads with `CogVideoXImageToVideoPipeline.from_pretrained`."""
+    scheduler = CogVideoXDPMScheduler(**SCHEDULER)
+    with atomic_folder(folder) as partial:
+        CogVideoXImageToVideoPipeline(
+            tokenizer=words, text_encoder=encoder, vae=vae, transformer=stock(network), scheduler=scheduler
+        ).save_pretrained(partial, safe_serialization=True)
+
+
+def stock(network: CogVideoXTransformer3DModel) -> CogVideoXTransformer3DModel:
+    """The network as CogVideoX's own class, which a checkpoint names; subclasses of it have the same tensors."""
+    if type(network) is CogVideoXTransformer3DModel:
+        return network
+    with torch.device("meta"):
+        plain = CogVideoXTransformer3DModel.from_config(network.config)
+    plain.load_state_dict(network.state_dict(), assign=True)
+    return plain
+
+
 def build(folder: Path, seed: int = 0) -> None:
-    """Write the checkpoint into `folder`; it loads with `CogVideoXImageToVideoPipeline.from_pretrained`."""
+    """Write a random checkpoint into `folder`."""
     words = tokenizer()
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
-        pipeline = CogVideoXImageToVideoPipeline(
-            tokenizer=words,
-            text_encoder=text_encoder(len(words)),
-            vae=AutoencoderKLCogVideoX(
-                block_out_channels=(8, 8, 16, 16),
-                latent_channels=16,
-                layers_per_block=1,
-                norm_num_groups=4,
-                sample_height=128,
-                sample_width=192,
-                temporal_compression_ratio=4,
-                scaling_factor=0.7,
-            ),
-            # Position tables are built in float64; a checkpoint holds one dtype.
-            transformer=CogVideoXTransformer3DModel(**NETWORK, num_layers=4).float(),
-            scheduler=CogVideoXDPMScheduler(**SCHEDULER),
+        encoder = text_encoder(len(words))
+        vae = AutoencoderKLCogVideoX(
+            block_out_channels=(8, 8, 16, 16),
+            latent_channels=16,
+            layers_per_block=1,
+            norm_num_groups=4,
+            sample_height=128,
+            sample_width=192,
+            temporal_compression_ratio=4,
+            scaling_factor=0.7,
         )
-    with atomic_folder(folder) as partial:
-        pipeline.save_pretrained(partial, safe_serialization=True)
+        # Position tables are built in float64; a checkpoint holds one dtype.
+        network = CogVideoXTransformer3DModel(**NETWORK, num_layers=4).float()
+    save(vae, network, encoder, words, folder)

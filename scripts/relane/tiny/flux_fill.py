@@ -15,8 +15,8 @@ LATENT_CHANNELS = 16
 PACKED = 4 * LATENT_CHANNELS
 
 
-def autoencoder(widths: tuple[int, ...] = (16, 16, 32, 32)) -> AutoencoderKL:
-    """A random AutoencoderKL: (B, 3, H, W) <-> (B, 16, H/8, W/8)."""
+def autoencoder(widths: tuple[int, ...] = (16, 16, 32, 32), groups: int = 8) -> AutoencoderKL:
+    """A random AutoencoderKL: (B, 3, H, W) <-> (B, 16, H/8, W/8). groups: of its norms, a divisor of every width."""
     return AutoencoderKL(
         in_channels=3,
         out_channels=3,
@@ -25,7 +25,7 @@ def autoencoder(widths: tuple[int, ...] = (16, 16, 32, 32)) -> AutoencoderKL:
         block_out_channels=widths,
         layers_per_block=1,
         latent_channels=LATENT_CHANNELS,
-        norm_num_groups=8,
+        norm_num_groups=groups,
         sample_size=128,
         use_quant_conv=False,
         use_post_quant_conv=False,
@@ -68,18 +68,24 @@ def scheduler() -> FlowMatchEulerDiscreteScheduler:
     )
 
 
-def build(folder: Path, seed: int = 0) -> None:
-    """Write the pipeline folder in float32 safetensors (3.5 MB; the same seed gives the same bytes)."""
+def pipeline(vae: AutoencoderKL, network: FluxTransformer2DModel, seed: int) -> FluxFillPipeline:
+    """A pipeline of these two and random text encoders."""
     clip, t5 = text.clip_tokenizer(), text.t5_tokenizer()
     with text.seeded(seed):
-        pipeline = FluxFillPipeline(
-            scheduler=scheduler(),
-            vae=autoencoder(),
-            text_encoder=text.clip_text_encoder(clip),
-            tokenizer=clip,
-            text_encoder_2=text.t5_encoder(t5),
-            tokenizer_2=t5,
-            transformer=transformer(),
-        )
+        encoders = {"text_encoder": text.clip_text_encoder(clip), "text_encoder_2": text.t5_encoder(t5)}
+    return FluxFillPipeline(
+        scheduler=scheduler(), vae=vae, transformer=network, tokenizer=clip, tokenizer_2=t5, **encoders
+    )
+
+
+def save(model: FluxFillPipeline, folder: Path) -> None:
+    """Write the pipeline folder, whole or not at all."""
     with atomic_folder(folder) as partial:
-        pipeline.save_pretrained(partial)
+        model.save_pretrained(partial)
+
+
+def build(folder: Path, seed: int = 0) -> None:
+    """Write the pipeline folder in float32 safetensors (3.5 MB; the same seed gives the same bytes)."""
+    with text.seeded(seed):
+        vae, network = autoencoder(), transformer()
+    save(pipeline(vae, network, seed), folder)

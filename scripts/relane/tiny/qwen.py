@@ -9,6 +9,7 @@ from transformers import (
     GenerationConfig,
     Qwen2_5_VLConfig,
     Qwen2_5_VLForConditionalGeneration,
+    Qwen2Tokenizer,
 )
 from transformers.image_utils import OPENAI_CLIP_MEAN, OPENAI_CLIP_STD
 
@@ -45,8 +46,13 @@ PREPROCESSOR = {
 }
 
 
-def config(tokens: dict[str, int], vocabulary: int) -> Qwen2_5_VLConfig:
-    """The configuration of a two-layer model 64 wide; `tokens` maps special tokens to their ids."""
+def config(
+    tokens: dict[str, int], vocabulary: int, text_config: dict | None = None, vision_config: dict | None = None
+) -> Qwen2_5_VLConfig:
+    """The configuration of a two-layer model 64 wide; `tokens` maps special tokens to their ids.
+
+    text_config, vision_config: what differs from that.
+    """
     return Qwen2_5_VLConfig(
         text_config={
             "vocab_size": vocabulary,
@@ -60,7 +66,8 @@ def config(tokens: dict[str, int], vocabulary: int) -> Qwen2_5_VLConfig:
             "bos_token_id": tokens["<|endoftext|>"],
             "eos_token_id": tokens["<|im_end|>"],
             "pad_token_id": tokens["<|endoftext|>"],
-        },
+        }
+        | (text_config or {}),
         vision_config={
             "depth": 2,
             "hidden_size": 32,
@@ -69,7 +76,8 @@ def config(tokens: dict[str, int], vocabulary: int) -> Qwen2_5_VLConfig:
             "out_hidden_size": 64,
             "window_size": 112,
             "fullatt_block_indexes": [1],
-        },
+        }
+        | (vision_config or {}),
         image_token_id=tokens["<|image_pad|>"],
         video_token_id=tokens["<|video_pad|>"],
         vision_start_token_id=tokens["<|vision_start|>"],
@@ -78,12 +86,16 @@ def config(tokens: dict[str, int], vocabulary: int) -> Qwen2_5_VLConfig:
     )
 
 
-def build(folder: Path, seed: int = 0) -> None:
-    """Write the folder in float32 safetensors (about 1 MB; the same seed gives the same bytes)."""
-    tokenizer = text.qwen_tokenizer()
-    tokens = {token: tokenizer.convert_tokens_to_ids(token) for token in text.QWEN_SPECIAL}
-    with text.seeded(seed):
-        model = Qwen2_5_VLForConditionalGeneration(config(tokens, -(-len(tokenizer) // 8) * 8)).eval()
+def special_tokens(tokenizer: Qwen2Tokenizer) -> dict[str, int]:
+    """The ids of Qwen2.5-VL's special tokens."""
+    return {token: tokenizer.convert_tokens_to_ids(token) for token in text.QWEN_SPECIAL}
+
+
+def write(
+    folder: Path, model: Qwen2_5_VLForConditionalGeneration, tokenizer: Qwen2Tokenizer, preprocessor: dict
+) -> None:
+    """Write model, tokenizer, image processor settings and chat template as a Qwen2.5-VL folder."""
+    tokens = special_tokens(tokenizer)
     end, padding = tokens["<|im_end|>"], tokens["<|endoftext|>"]
     model.generation_config = GenerationConfig(
         bos_token_id=padding, eos_token_id=[end, padding], pad_token_id=padding, do_sample=False
@@ -91,5 +103,14 @@ def build(folder: Path, seed: int = 0) -> None:
     with atomic_folder(folder) as partial:
         model.save_pretrained(partial)
         tokenizer.save_pretrained(partial)
-        write_json(partial / "preprocessor_config.json", PREPROCESSOR)
+        write_json(partial / "preprocessor_config.json", preprocessor)
         write_json(partial / "chat_template.json", {"chat_template": CHAT_TEMPLATE})
+
+
+def build(folder: Path, seed: int = 0) -> None:
+    """Write the folder in float32 safetensors (about 1 MB; the same seed gives the same bytes)."""
+    tokenizer = text.qwen_tokenizer()
+    with text.seeded(seed):
+        tokens, vocabulary = special_tokens(tokenizer), -(-len(tokenizer) // 8) * 8
+        model = Qwen2_5_VLForConditionalGeneration(config(tokens, vocabulary)).eval()
+    write(folder, model, tokenizer, PREPROCESSOR)

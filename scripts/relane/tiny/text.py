@@ -6,7 +6,7 @@ character (T5) has a token of its own, so any text can be written, and each buil
 
 import contextlib
 import itertools
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 
 import torch
 from tokenizers import pre_tokenizers
@@ -97,11 +97,22 @@ def t5_tokenizer() -> T5TokenizerFast:
     return T5TokenizerFast(vocab=[*special, *words, *characters, *extra], model_max_length=512)
 
 
-def qwen_tokenizer() -> Qwen2Tokenizer:
-    """Qwen2's byte-level BPE with the special tokens of Qwen2.5-VL."""
-    letters = sorted(pre_tokenizers.ByteLevel.alphabet())
+def qwen_tokenizer(texts: Iterable[str] = ()) -> Qwen2Tokenizer:
+    """Qwen2's byte-level BPE with the special tokens of Qwen2.5-VL.
+
+    Every piece into which Qwen2 splits `texts` before it merges (a word with its blank, a run of punctuation) is one
+    token, too.
+    """
     words = [*WORDS, *JSON_WORDS, *CHAT_WORDS]
-    merges = merges_for([list(word) for word in words] + [["Ġ", *word] for word in words])
+    symbols = [list(word) for word in words] + [["Ġ", *word] for word in words]
+    tokenizer = _qwen_tokenizer(symbols)
+    split = tokenizer.backend_tokenizer.pre_tokenizer.pre_tokenize_str
+    pieces = dict.fromkeys(piece for one in texts for piece, _ in split(one))
+    return _qwen_tokenizer(symbols + [list(piece) for piece in pieces]) if pieces else tokenizer
+
+
+def _qwen_tokenizer(words: list[list[str]]) -> Qwen2Tokenizer:
+    letters, merges = sorted(pre_tokenizers.ByteLevel.alphabet()), merges_for(words)
     return Qwen2Tokenizer(
         vocab=_vocabulary(letters, merges, ()),
         merges=merges,

@@ -10,6 +10,7 @@ from diffusers import CogVideoXDDIMScheduler, CogVideoXDPMScheduler
 
 from relane.videopainter.networks import joint_mask, token_mask
 from relane.videopainter.options import Options
+from relane.videopainter.sharing import Posteriors
 from relane.videopainter.watch import Stopwatch
 from relane.videopainter.windows import Plan
 
@@ -57,6 +58,7 @@ class Run:
     rotary: tuple[torch.Tensor, torch.Tensor] | None
     trace: Trace
     watch: Stopwatch
+    shared: Posteriors | None
     start: torch.Tensor
     guidance_per_step: list[float] = field(default_factory=list)
     # What the prompt changed in the prediction, at the last step that also ran the negative prompt.

@@ -1,59 +1,12 @@
 """Frames and masks in and out by window: nothing here holds more than one window of a clip."""
 
 import tempfile
-import zipfile
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator
-from pathlib import Path
 
 import numpy as np
 
 from relane.errors import InputError
-
-
-class MaskFile:
-    """The masks of a clip, read frame by frame from an NPZ with the array `arr_0` (T, H, W), not 0 = inpaint.
-
-    Raises InputError when the file is missing or damaged or holds something else. `shape` is (T, H, W).
-    """
-
-    def __init__(self, path: str | Path):
-        self.path = Path(path)
-        if not self.path.is_file():
-            raise InputError(f"{path}: no such file")
-        with self._open() as member:
-            self.shape, self._dtype = self._header(member)
-
-    def __iter__(self) -> Iterator[np.ndarray]:
-        """The masks in order, (H, W) bool, True = inpaint."""
-        frames, height, width = self.shape
-        with self._open() as member:
-            self._header(member)
-            for index in range(frames):
-                data = member.read(height * width * self._dtype.itemsize)
-                if len(data) < height * width * self._dtype.itemsize:
-                    raise InputError(f"{self.path}: arr_0 ends in frame {index} of {frames}; the file is cut short")
-                yield np.frombuffer(data, self._dtype).reshape(height, width) != 0
-
-    def _open(self) -> zipfile.ZipExtFile:
-        try:
-            # The member keeps the archive open for as long as it is read.
-            return zipfile.ZipFile(self.path).open("arr_0.npy")
-        except zipfile.BadZipFile:
-            raise InputError(f"{self.path}: not an NPZ file") from None
-        except KeyError:
-            raise InputError(f"{self.path}: no array arr_0 in it; masks are kept under that key") from None
-
-    def _header(self, member: zipfile.ZipExtFile) -> tuple[tuple[int, ...], np.dtype]:
-        try:
-            version = np.lib.format.read_magic(member)
-            read = np.lib.format.read_array_header_1_0 if version == (1, 0) else np.lib.format.read_array_header_2_0
-            shape, fortran, dtype = read(member)
-        except (ValueError, zipfile.BadZipFile) as error:
-            raise InputError(f"{self.path}: arr_0 is damaged ({error})") from None
-        if len(shape) != 3 or fortran or dtype.kind not in "buif":
-            raise InputError(f"{self.path}: arr_0 must be (T, H, W) numbers, row by row; found {shape} {dtype}")
-        return shape, dtype
 
 
 class SlidingReader:
@@ -78,8 +31,11 @@ class SlidingReader:
         if start < self._first:
             raise ValueError(f"frame {start} was let go; windows must be read in order")
         while self._first + len(self._held) < stop:
-            frame, mask = next(self._source)
-            self._held.append(self._prepare(frame, mask))
+            pair = next(self._source, None)
+            if pair is None:
+                count = self._first + len(self._held)
+                raise InputError(f"the clip ends after {count} frames, frame {stop} was announced; prepare it again")
+            self._held.append(self._prepare(*pair))
             self._let_go(start)
         self._let_go(start)
         frames, masks = zip(*(self._held[index] for index in range(stop - start)), strict=True)

@@ -10,6 +10,7 @@ import numpy as np
 import torch
 import torch.nn.functional as F
 from diffusers import AutoencoderKLCogVideoX
+from diffusers.models.autoencoders.vae import DiagonalGaussianDistribution
 from diffusers.video_processor import VideoProcessor
 from PIL import Image
 
@@ -31,10 +32,16 @@ def mask_tensor(masks: np.ndarray, height: int, width: int) -> torch.Tensor:
     return _masks.preprocess_video(images, height=height, width=width)
 
 
-def encode(vae: AutoencoderKLCogVideoX, video: torch.Tensor, generator: torch.Generator) -> torch.Tensor:
-    """Sample the VAE's posterior of a video: scaled latents (1, L, 16, h, w) on the VAE's device, in its dtype."""
+def statistics(vae: AutoencoderKLCogVideoX, video: torch.Tensor) -> torch.Tensor:
+    """The VAE's posterior of a video, mean and log variance on channels (1, 32, L, h, w), in its dtype and place."""
     video = video.to(device=vae.device, dtype=vae.dtype)
-    latents = vae.encode(video).latent_dist.sample(generator)
+    # One layout whatever kernels ran, because those that come after choose by it.
+    return vae.encode(video).latent_dist.parameters.contiguous()
+
+
+def sample(vae: AutoencoderKLCogVideoX, posterior: torch.Tensor, generator: torch.Generator) -> torch.Tensor:
+    """Scaled latents (1, L, 16, h, w) drawn from `statistics`."""
+    latents = DiagonalGaussianDistribution(posterior).sample(generator)
     return vae.config.scaling_factor * latents.permute(0, 2, 1, 3, 4)
 
 
@@ -54,7 +61,10 @@ def decode(vae: AutoencoderKLCogVideoX, latents: torch.Tensor) -> Iterator[np.nd
     ends = [count % batch + batch * (index + 1) for index in range(max(count // batch, 1))]
     state = None
     for start, end in zip([0, *ends], ends, strict=False):
-        piece, state = vae.decoder(latents[:, :, start:end], conv_cache=state)
+        piece = latents[:, :, start:end]
+        if vae.post_quant_conv is not None:
+            piece = vae.post_quant_conv(piece)
+        piece, state = vae.decoder(piece, conv_cache=state)
         yield _images(piece)
 
 

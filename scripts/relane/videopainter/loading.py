@@ -7,7 +7,7 @@ from typing import Any
 
 import torch
 from accelerate import init_empty_weights
-from diffusers import AutoencoderKLCogVideoX, CogVideoXTransformer3DModel
+from diffusers import AutoencoderKLCogVideoX, CogVideoXTransformer3DModel, ModelMixin
 from diffusers.utils import logging
 from safetensors import SafetensorError, safe_open
 from safetensors.torch import load_file
@@ -81,7 +81,7 @@ def shapes_of_file(path: str | Path) -> dict[str, tuple[int, ...]]:
         raise InputError(f"{path}: not a whole safetensors file ({error}); fetch it again") from None
 
 
-def network_shapes(kind: type[CogVideoXTransformer3DModel], config: dict[str, Any]) -> dict[str, tuple[int, ...]]:
+def network_shapes(kind: type[ModelMixin], config: dict[str, Any]) -> dict[str, tuple[int, ...]]:
     """Name and shape of every tensor of a network of this configuration, without building its weights."""
     with init_empty_weights(include_buffers=True):
         network = kind.from_config(config)
@@ -128,6 +128,15 @@ def load_branch(
         logging.set_verbosity(verbosity)
 
 
+def load_vae(folder: str | Path, dtype: torch.dtype) -> AutoencoderKLCogVideoX:
+    """The VAE of a CogVideoX checkpoint (`folder`/vae), on the CPU; checked as the networks are."""
+    folder = Path(folder) / "vae"
+    needed = network_shapes(AutoencoderKLCogVideoX, _config(folder))
+    report = compare(shapes_of_folder(folder), needed)
+    report.raise_if_wrong(folder, "a CogVideoX VAE")
+    return AutoencoderKLCogVideoX.from_pretrained(folder, torch_dtype=dtype, local_files_only=True)
+
+
 def load_id_lora(transformer: VideoPainterTransformer, path: str | Path, scale: float = 1.0) -> None:
     """Add a VideoPainterID LoRA (the file, or its folder) to the transformer and switch to resampling attention.
 
@@ -163,15 +172,13 @@ def load_videopainter(
     """Everything but the text encoder: `cogvideox` (a CogVideoX-5b-I2V folder), `videopainter` (the branch's folder),
     optionally `videopainter_id` (the LoRA's). Nothing is fetched. Raises InputError when a checkpoint does not fit."""
     cogvideox = Path(cogvideox)
-    vae_config = _config(cogvideox / "vae")
+    vae = load_vae(cogvideox, dtype)
     if not (cogvideox / "scheduler" / "scheduler_config.json").is_file():
         raise InputError(f"{cogvideox}: no scheduler/scheduler_config.json; is it a whole CogVideoX-5b-I2V folder?")
-    transformer = load_transformer(cogvideox, dtype, vae_config.get("latent_channels", 16))
+    transformer = load_transformer(cogvideox, dtype, vae.config.latent_channels)
     branch = load_branch(videopainter, dtype, transformer)
     if videopainter_id:
         load_id_lora(transformer, videopainter_id, id_lora_scale)
-    shapes_of_folder(cogvideox / "vae")  # says what is wrong with the file, where from_pretrained would not
-    vae = AutoencoderKLCogVideoX.from_pretrained(cogvideox / "vae", torch_dtype=dtype, local_files_only=True)
     scheduler = read_json(cogvideox / "scheduler" / "scheduler_config.json")
     scheduler = {key: value for key, value in scheduler.items() if not key.startswith("_")}
     return VideoPainter(transformer, branch, vae, scheduler, device, offload)

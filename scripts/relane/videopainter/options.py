@@ -40,8 +40,10 @@ class Options:
     guidance: Literal["constant", "original_dynamic"] = "constant"
     # Taking one pixel of 8x8 and one frame of 4 loses thin masks and moves fast ones.
     mask_latents: Literal["any", "nearest"] = "any"
-    # The hole's black border bleeds into background latents through the VAE's receptive field.
-    background: Literal["source", "black_holes"] = "source"
+    # The hole's black border bleeds into background latents through the VAE's receptive field; here they are the
+    # source's own, so that all instructions share them, but for the given first frame's. "given": the frames as they
+    # come, with the first frame in its place.
+    background: Literal["source", "given", "black_holes"] = "source"
     # The original's mask of the previous window is overwritten by the present one after the first step.
     previous_mask: Literal["previous", "overwritten"] = "previous"
     # Positions in units of the checkpoint's own size; the same thing for 480x720 checkpoints.

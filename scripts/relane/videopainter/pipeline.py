@@ -22,6 +22,7 @@ from relane.videopainter.denoise import Denoiser, Draws, Memory, Run, Trace, Win
 from relane.videopainter.networks import CogvideoXBranchModel, VideoPainterTransformer
 from relane.videopainter.offload import Parked
 from relane.videopainter.options import Options
+from relane.videopainter.sharing import Posteriors
 from relane.videopainter.watch import Stopwatch
 from relane.videopainter.windows import FRAMES_PER_LATENT, Plan, latent_frames, ramp
 
@@ -86,12 +87,14 @@ class VideoPainter:
         draws: Draws,
         trace: Trace = lambda name, tensor: None,
         watch: Stopwatch | None = None,
+        shared: Posteriors | None = None,
     ) -> Iterator[np.ndarray]:
         """Paint a clip; yields pieces (n, H, W, 3) float32 in [0, 1], in order, `plan.frames` frames in all.
 
         `read(start, stop)` gives the source, in order of start; `image` (any, any, 3) uint8 is the edited first
         frame; `prompt` and `negative` (1, N_t, width) are text embeddings, `negative` needed when
-        guidance_scale > 1. Raises InputError for clips shorter than one window.
+        guidance_scale > 1; `shared` keeps what other instructions on the clip can use. Raises InputError for clips
+        shorter than one window.
         """
         plan = self.plan(frames, options)
         run = Run(
@@ -102,6 +105,7 @@ class VideoPainter:
             self._rotary(options, plan.length),
             trace,
             watch or Stopwatch(self.device),
+            shared,
             start=codec.video_tensor(image[None], *self.size)[:, :, 0],
         )
         self._set_cache(options)
@@ -182,25 +186,36 @@ class VideoPainter:
         video = codec.video_tensor(frames, height, width)
         mask = codec.mask_tensor(masks, height, width)
         from_image = run.start.ndim == 4
-        if from_image and options.first_frame_gt:
-            video[:, :, 0], mask[:, :, 0] = run.start, 0
+        shows_start = from_image and options.first_frame_gt
+        of_source = options.background == "source" or not shows_start
+        if shows_start:
+            mask[:, :, 0] = 0
+        if not of_source:
+            video[:, :, 0] = run.start
 
         latent_count = latent_frames(run.plan.length)
         first = run.start
         if from_image:
             # Encoded as one image, in the strides of a (batch, channel, frame, ...) slice: bf16 kernels depend on them.
-            first = codec.encode(self.vae, run.start.unsqueeze(2)[0].unsqueeze(0), run.draws(start, "image"))
+            image = codec.statistics(self.vae, run.start.unsqueeze(2)[0].unsqueeze(0))
+            first = codec.sample(self.vae, image, run.draws(start, "image"))
         image_latents = torch.cat([first, first.new_zeros(1, latent_count - 1, *first.shape[2:])], dim=1)
 
         video_latents = None
         # The original always draws here; keyed draws need not.
         if options.replace_gt or options.strength < 1 or options.join == "latent_average":
-            video_latents = codec.encode(self.vae, video, run.draws(start, "video"))
+            posterior = self._statistics(run, video, of_source)
+            video_latents = codec.sample(self.vae, posterior, run.draws(start, "video"))
+        if shows_start and of_source:
+            video[:, :, 0] = run.start
+            if video_latents is not None:
+                video_latents[:, :1] = first
         noise = randn_tensor(
             image_latents.shape, run.draws(start, "noise"), device=image_latents.device, dtype=image_latents.dtype
         )
         masked = torch.where(mask < 0.5, video, options.hole_value)
-        masked_latents = codec.encode(self.vae, masked, run.draws(start, "masked"))
+        posterior = self._statistics(run, masked, not shows_start)
+        masked_latents = codec.sample(self.vae, posterior, run.draws(start, "masked"))
         to_latents = codec.covering_mask if options.mask_latents == "any" else codec.nearest_mask
         latent_mask = to_latents(mask).to(image_latents)
         for key, tensor in (("image_latents", image_latents), ("noise", noise), ("mask", latent_mask)):
@@ -209,6 +224,12 @@ class VideoPainter:
         if video_latents is not None:
             run.trace(f"{name}_video_latents", video_latents)
         return Window(name, image_latents, video_latents, noise, latent_mask, masked_latents, video, mask)
+
+    def _statistics(self, run: Run, video: torch.Tensor, of_source: bool) -> torch.Tensor:
+        """The VAE's posterior of a window; one without painted pixels is shared by all instructions on the clip."""
+        if run.shared is not None and of_source:
+            return run.shared(self.vae, video)
+        return codec.statistics(self.vae, video)
 
     # Set-up
 

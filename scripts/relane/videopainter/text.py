@@ -1,17 +1,15 @@
 """Prompt embeddings: T5 is loaded, reads the prompts that are not cached yet, and is dropped again."""
 
 import gc
-import hashlib
 import logging
 from collections.abc import Callable
 from pathlib import Path
 
 import torch
-from safetensors.torch import load_file, save_file
 
 from relane.digest import weights_digest
 from relane.errors import InputError
-from relane.files import atomic_file
+from relane.videopainter.sharing import TensorFolder
 
 # T5's padding and end of text.
 PAD, END = 0, 1
@@ -30,14 +28,14 @@ def prompt_embeddings(
     `cache`: a folder of one safetensors file a text and checkpoint; None or empty: none. T5 is not loaded when every
     text is cached, and never stays in memory.
     """
+    folder = TensorFolder(cache) if cache else None
     paths = [cache_file(cache, cogvideox, text, max_length, dtype) if cache else None for text in texts]
-    found = [load_file(path)["embedding"] if path and path.is_file() else None for path in paths]
+    found = [folder.read(path) if folder else None for path in paths]
     absent = [text for text, embedding in zip(texts, found, strict=True) if embedding is None]
     made = dict(zip(absent, _encode(Path(cogvideox), absent, max_length, device, dtype), strict=True)) if absent else {}
     for text, path in zip(texts, paths, strict=True):
-        if path and text in made:
-            with atomic_file(path) as partial:
-                save_file({"embedding": made[text]}, partial, {"text": text})
+        if folder and text in made:
+            folder.write(path, made[text], {"text": text})
     return [made[text] if embedding is None else embedding for text, embedding in zip(texts, found, strict=True)]
 
 
@@ -45,8 +43,7 @@ def cache_file(cache: str | Path, cogvideox: str | Path, text: str, max_length: 
     """The file of one text's embedding: keyed by the text and by the content of text encoder and tokenizer."""
     folder = Path(cogvideox)
     checkpoint = (weights_digest(folder / "text_encoder"), weights_digest(folder / "tokenizer"))
-    key = "\x1f".join((text, *checkpoint, str(max_length), str(dtype)))
-    return Path(cache) / f"{hashlib.sha256(key.encode()).hexdigest()}.safetensors"
+    return TensorFolder(cache).path(text, *checkpoint, max_length, dtype)
 
 
 def _tokenizer(folder: Path) -> Callable[[str], list[int]]:
@@ -77,7 +74,12 @@ def _encode(
         if not (folder / part).is_dir():
             raise InputError(f"{folder}: no {part}/ folder; is it a whole CogVideoX-5b-I2V checkpoint?")
     tokens_of = _tokenizer(folder / "tokenizer")
-    encoder = T5EncoderModel.from_pretrained(folder / "text_encoder", dtype=dtype, local_files_only=True)
+    encoder, info = T5EncoderModel.from_pretrained(
+        folder / "text_encoder", dtype=dtype, local_files_only=True, output_loading_info=True
+    )
+    if info["missing_keys"]:
+        first = sorted(info["missing_keys"])[0]
+        raise InputError(f"{folder / 'text_encoder'}: tensor {first} is missing; fetch the checkpoint again")
     encoder = encoder.eval().to(device)
     embeddings = []
     with torch.no_grad():

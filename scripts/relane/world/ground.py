@@ -6,13 +6,15 @@ import cv2
 import numpy as np
 
 from relane.lanes import Attributes
-from relane.world.look import Look, noise_tile, wrapped
+from relane.world.look import REPAIRS, REPAIRS_LENGTH, REPAIRS_SIDE, Look, noise_tile, wrapped
 from relane.world.road import Lanes
 
 # Metres. Lines are somewhat wider than on real roads (0.15), so that they survive small pictures.
 SINGLE, DOUBLE, APART = 0.24, 0.18, 0.21  # width of one line, of each of two, half the distance between their centres
 EDGE = 0.16
-PERIOD, DASH = 6.0, 3.0
+# Real periods are 9 to 18 m. Much below 9 m a car passes most of a period in the 0.4 s between two latent frames of
+# the video model, and dashes seem to stand still or to run backwards.
+PERIOD, DASH = 9.0, 4.0
 PAINT = {"white": np.array([226.0, 226.0, 220.0]), "yellow": np.array([232.0, 176.0, 36.0])}
 MARKING_RANGE, ROAD_RANGE = 60.0, 250.0  # metres: farther than this the masks say nothing
 
@@ -89,6 +91,14 @@ def paint_ground(
     lane = np.abs(wrapped(d, lanes.width) - np.float32(lanes.width / 2))
     tracks = np.exp(-(((lane - np.float32(0.78)) / np.float32(0.3)) ** 2)) * np.float32(-5)
     asphalt = (grain + patches) * np.float32(look.roughness) + tracks
+    repairs = cv2.remap(
+        look.repairs,
+        (d + np.float32(REPAIRS_SIDE)) * np.float32(REPAIRS),
+        wrapped(s, REPAIRS_LENGTH) * np.float32(REPAIRS),
+        cv2.INTER_LINEAR,
+        borderMode=cv2.BORDER_REPLICATE,
+    )
+    worn = look.asphalt.astype(np.float32)[:, None, None] * (1 + (repairs - 1) * np.clip(np.float32(1.2) / fs, 0, 1))
     verge = _texture(tile, s, d, 9.0) * np.clip(np.float32(0.3) / fd, 0, 1) * np.float32(13) + patches * np.float32(7)
 
     border = off + patches * np.float32(0.05)
@@ -106,7 +116,7 @@ def paint_ground(
 
     rgb = _layer(look.grass, verge)
     rgb = _over(rgb, _layer(look.gravel, verge), on_gravel)
-    rgb = _over(rgb, _layer(look.asphalt, asphalt), on_road)
+    rgb = _over(rgb, worn + asphalt, on_road)
     rgb = _over(rgb, _layer(PAINT["white"] * 0.93 * look.light, grain), edge * wear * np.float32(0.9))
     rgb = _over(rgb, _layer(PAINT[attributes.color] * look.light, grain), line * wear)
     shade = look.shade[((s + np.float32(0.45) * d) * np.float32(4)).astype(np.int32) & 511]

@@ -10,6 +10,7 @@ from relane import noise
 
 PANORAMA = (256, 2048)  # elevation 0 to 45 degrees, all azimuths
 ELEVATION = np.deg2rad(45.0)
+REPAIRS, REPAIRS_LENGTH, REPAIRS_SIDE = 8, 128, 12  # cells a metre; metres along the road, and to either side
 
 
 def rng_of(*key: object) -> np.random.Generator:
@@ -53,6 +54,7 @@ class Look:
     shadow: float  # factor in a shadow; 1 under an overcast sky
     tile: int
     shade: np.ndarray  # shadow factor per quarter metre of road, wraps around
+    repairs: np.ndarray  # brightness factor of joints and patches: (s, d) in REPAIRS cells a metre, wraps along s
 
 
 WEATHER = ("clear", "fair", "overcast", "haze", "evening")
@@ -88,6 +90,7 @@ def draw_look(seed: int) -> Look:
         shadow=shadow,
         tile=int(rng.integers(3)),
         shade=_shade_table(rng, shadow),
+        repairs=_repairs(rng_of(seed, "repairs")),
     )
 
 
@@ -99,6 +102,25 @@ def _shade_table(rng: np.random.Generator, shadow: float) -> np.ndarray:
         table[np.arange(start, start + length) % 512] = shadow + (1 - shadow) * rng.uniform(0, 0.4)
     soft = np.convolve(np.tile(table, 3), np.ones(5) / 5, mode="same")
     return soft[512:1024].astype(np.float32)
+
+
+def _repairs(rng: np.random.Generator) -> np.ndarray:
+    """Joints across the road and patches in it, (REPAIRS_LENGTH * REPAIRS + 1, 2 * REPAIRS_SIDE * REPAIRS) float32.
+
+    They are what tells, in a video, how fast the road passes by. The last row is the first again.
+    """
+    rows, columns = REPAIRS_LENGTH * REPAIRS, 2 * REPAIRS_SIDE * REPAIRS
+    table = np.ones((rows, columns), np.float32)
+    for _ in range(int(rng.integers(14, 34))):
+        length, width = int(rng.uniform(1.0, 5.0) * REPAIRS), int(rng.uniform(1.2, 3.2) * REPAIRS)
+        row, column = int(rng.integers(rows - length)), int(rng.integers(columns - width))
+        table[row : row + length, column : column + width] *= rng.uniform(0.78, 1.12)
+    row = 0
+    while (row := row + int(rng.uniform(2.5, 9.0) * REPAIRS)) < rows - 2:
+        left, right = sorted(rng.integers(0, columns, 2)) if rng.random() < 0.4 else (0, columns)
+        table[row : row + int(rng.integers(1, 3)), left:right] *= rng.uniform(0.55, 0.82)
+    table = cv2.GaussianBlur(table, (3, 3), 0)
+    return np.pad(table, ((0, 1), (0, 0)), mode="wrap")
 
 
 def panorama(look: Look, seed: int) -> np.ndarray:

@@ -2,223 +2,54 @@
 
 x_t = (1 - t) noise + t action, and the expert predicts action - noise (Lipman et al., "Flow Matching for Generative
 Modeling", 2023, eq. 23 with sigma_min = 0), over the key-value cache of prompt and reply, as in a rollout.
+
+All data lie on the device, and nothing in a step waits for the CPU: steps of a model this small are bound by launches.
 """
 
-from dataclasses import dataclass
+from collections.abc import Iterable
 from pathlib import Path
 
 import numpy as np
 import torch
 import torch.nn.functional as F
-from transformers import AutoConfig, AutoImageProcessor, AutoTokenizer, DynamicCache
+from torch import nn
+from transformers import AutoConfig, AutoTokenizer, DynamicCache
 
-from relane import noise
-from relane.alpamayo.action_space import initial_speed
 from relane.alpamayo.config import read_config
 from relane.alpamayo.flow import Expert, Prefix
 from relane.alpamayo.networks import AlpamayoNetwork
 from relane.alpamayo.tokens import IMAGE_PAD, PLACEHOLDER, STOP, extend_tokenizer, history_bins, prompt_text
 from relane.files import read_json, write_json
-from relane.lanes import Attributes
+from relane.tiny import alpamayo
 from relane.tiny.learning import vision
-from relane.tiny.learning.pictures import ALL, any_attributes, repainted, resized, rng_of
+from relane.tiny.learning.drives import SIZE
 from relane.world.rig import FOUR_CAMERAS, FRONT_WIDE
-from relane.world.scene import Scene
 
-SIZE = (224, 128)  # width and height to which the image processor scales 320 x 180 under the pixel limit below
 PIXELS = {"min_pixels": 32 * 32 * 2, "max_pixels": 32 * 32 * 30}
 FREE, STAY, CHANGE = "keep lane clear road ahead", "slow down follow lead vehicle", "nudge left lead vehicle ahead"
 WORDS = (FREE, STAY, CHANGE)
 # Of the world's drives: about the deviations of their accelerations (m/s2) and curvatures (1/m).
 ACTION_STD = {"accel_std": 0.6, "curvature_std": 0.004}
+# Half as many as the release has: 16 mm a step show the road's bend in the history.
+HISTORY_BINS = 500
 # Paths a scene's prompt is used for in one step: the expert is cheaper than reading sixteen pictures.
 FLOWS = 4
+GRID = (SIZE[1] // 16, SIZE[0] // 16)
+TOKENS = GRID[0] * GRID[1] // 4  # of one picture
+_WIDE = FOUR_CAMERAS.index(FRONT_WIDE)
 
 
-@dataclass(frozen=True)
-class Example:
-    """One moment of one drive. images (16, 128, 224, 3) uint8, camera-major and oldest first; history (16, 3) and
-    rotation (16, 3, 3) in the rig frame at t0; actions (64, 2) acceleration m/s2 and curvature 1/m; path (64, 2)
-    metres; words: index into WORDS."""
-
-    images: np.ndarray
-    history: np.ndarray
-    rotation: np.ndarray
-    actions: np.ndarray
-    path: np.ndarray
-    words: int
-
-
-def poses(scene: Scene, times: np.ndarray, t0: float) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """x, y metres (n, 2), heading (n,) in the rig frame at t0, and speed (n,) m/s of the drive at these times."""
-    drive = scene.drive
-    x0, y0, yaw = (np.interp(t0, drive.t, values) for values in (drive.x, drive.y, drive.heading))
-    x, y, heading, speed = (
-        np.interp(times, drive.t, values) for values in (drive.x, drive.y, drive.heading, drive.speed)
-    )
-    c, s = np.cos(yaw), np.sin(yaw)
-    return np.stack([(x - x0) * c + (y - y0) * s, (y - y0) * c - (x - x0) * s], -1), heading - yaw, speed
-
-
-def ego(scene: Scene, t0: float) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]:
-    """History (16, 3), its rotations (16, 3, 3), the actions (64, 2) that lead along the future, and its path."""
-    past = t0 + 0.1 * np.arange(-15, 1)
-    xy, heading, _ = poses(scene, past, t0)
-    history = np.concatenate([xy, np.zeros((16, 1))], 1).astype(np.float32)
-    rotation = np.zeros((16, 3, 3), np.float32)
-    rotation[:, 0, 0] = rotation[:, 1, 1] = np.cos(heading)
-    rotation[:, 1, 0], rotation[:, 0, 1], rotation[:, 2, 2] = np.sin(heading), -np.sin(heading), 1
-    path, turned, speed = poses(scene, t0 + 0.1 * np.arange(1, 65), t0)
-    start = float(initial_speed(history, rotation, 0.1))
-    speed = np.concatenate([[start], speed])
-    acceleration = np.diff(speed) / 0.1
-    length = speed[:-1] * 0.1 + acceleration * 0.005
-    curvature = np.diff(np.concatenate([[0.0], turned])) / np.maximum(length, 0.05)
-    return history, rotation, np.stack([acceleration, curvature], -1).astype(np.float32), path.astype(np.float32)
-
-
-def look(scenes: dict[str, Scene], t0: float) -> np.ndarray:
-    """What the driver sees at t0: (16, 128, 224, 3) uint8; `scenes` by camera, so that one camera may be edited."""
-    return np.stack(
-        [
-            resized(scenes[camera].image(camera, t0 + back), *SIZE)
-            for camera in FOUR_CAMERAS
-            for back in (-0.3, -0.2, -0.1, 0.0)
-        ]
-    )
-
-
-def examples(key: tuple) -> list[Example]:
-    """Four moments of one place: other markings, other moments, with the path that the driver would take there.
-
-    An edit usually changes the front wide camera alone, so in half of them the other cameras show other markings:
-    the front wide camera decides.
-    """
-    rng = rng_of(*key)
-    slower = bool(rng.random() < 0.75)
-    crossing = [Attributes("single", color, "dashed") for color in ("white", "yellow")]
-    base = Scene(noise.seed_of(*key, "scene"), any_attributes(rng), slower_car=slower)
-    found = []
-    for number in range(4):
-        wanted = crossing[rng.integers(2)] if number % 2 else ALL[[0, 2, 4, 5, 6, 7][rng.integers(6)]]
-        driven = base.driven(wanted)
-        t0 = 5.1 if rng.random() < 0.4 else float(rng.uniform(2.0, 7.0))
-        if slower:
-            notices = driven.drive.noticed_s or 99.0
-            if rng.random() < 0.6 or t0 > notices - 0.05:
-                t0 = notices - float(rng.uniform(0.15, 1.05))
-        else:
-            notices = 99.0
-        others = any_attributes(rng) if rng.random() < 0.5 else wanted
-        shown = Scene(base.seed, wanted, slower_car=slower, drive=driven.drive)
-        for name in ("_panorama", "_scenery", "traffic"):
-            shown.__dict__[name] = getattr(base, name)
-        rest = repainted(shown, others)
-        views = {camera: shown if camera == FRONT_WIDE else rest for camera in FOUR_CAMERAS}
-        # The words tell what the next six seconds bring, as far as they are decided by what is in sight.
-        acts = slower and notices - t0 < 4.0
-        words = 0 if not acts else 2 if driven.drive.changed_lane else 1
-        found.append(Example(look(views, t0), *ego(driven, t0), words))
-    return found
-
-
-class Batches:
-    """Examples on a device, and the parts of the prompt that are the same for all."""
-
-    def __init__(self, folder: Path, found: list[Example], device: torch.device) -> None:
-        """folder: checkpoint folder (config.json and vlm/), as `relane.tiny.alpamayo.build` writes it."""
-        self.config, self.device = read_config(folder), device
-        self.tokenizer = AutoTokenizer.from_pretrained(folder / "vlm", local_files_only=True)
-        processor = AutoImageProcessor.from_pretrained(folder / "vlm", local_files_only=True)
-        self.statistics = list(processor.image_mean), list(processor.image_std)
-        self.start = extend_tokenizer(self.tokenizer, self.config)
-        self.images = torch.from_numpy(np.stack([one.images for one in found])).to(device)
-        self.actions = torch.from_numpy(np.stack([one.actions for one in found])).to(device)
-        self.actions[..., 0] = (self.actions[..., 0] - self.config.accel_mean) / self.config.accel_std
-        self.actions[..., 1] = (self.actions[..., 1] - self.config.curvature_mean) / self.config.curvature_std
-        words = [self._ids(f"{text}<|cot_end|>{STOP}") for text in WORDS]
-        longest = max(map(len, words))
-        self.words = torch.full((len(WORDS), longest), -100)
-        for row, ids in enumerate(words):
-            self.words[row, : len(ids)] = torch.tensor(ids)
-        self.words = self.words.to(device)
-        self.grid = (SIZE[1] // 16, SIZE[0] // 16)
-        tokens = self._ids(prompt_text([self.grid[0] * self.grid[1] // 4] * 16, self.config.history_tokens))
-        rows = torch.tensor(tokens)[None].repeat(len(found), 1)
-        bins = history_bins(np.stack([one.history for one in found]), self.config.history_bins)
-        place = rows[0] == self.tokenizer.convert_tokens_to_ids(PLACEHOLDER)
-        rows[:, place] = torch.from_numpy(bins) + self.start + self.config.future_bins
-        self.prompts = rows.to(device)
-        self.of_words = torch.tensor([one.words for one in found], device=device)
-        self.image_token = self.tokenizer.convert_tokens_to_ids(IMAGE_PAD)
-        self.one_size: dict[int, vision.OneSize] = {}
-        self.positions: torch.Tensor | None = None
-
-    def _ids(self, text: str) -> list[int]:
-        return self.tokenizer(text, add_special_tokens=False)["input_ids"]
-
-    def pictures(self, chosen: torch.Tensor, rng: np.random.Generator) -> torch.Tensor:
-        """pixel_values of the chosen examples, their light, sharpness and noise varied, the same for a whole scene."""
-        images = self.images[chosen].float()
-        shape = (len(chosen), 1, 1, 1, 1)
-        gain = 1 + 0.08 * torch.randn(shape, device=self.device)
-        images = images * gain + 6 * torch.randn(shape, device=self.device)
-        images = images + torch.rand(shape, device=self.device) * 6 * torch.randn(images.shape, device=self.device)
-        if rng.random() < 0.3:  # an edited video is softer than a camera's
-            flat = images.flatten(0, 1).permute(0, 3, 1, 2)
-            flat = F.avg_pool2d(F.pad(flat, (1, 1, 1, 1), mode="replicate"), 3, stride=1)
-            images = 0.5 * images + 0.5 * flat.permute(0, 2, 3, 1).view_as(images)
-        return vision.patches(images.clamp(0, 255).flatten(0, 1), 16, *self.statistics)
-
-
-def loss(network: AlpamayoNetwork, data: Batches, chosen: torch.Tensor, rng: np.random.Generator, autocast):
-    """Loss of the examples `chosen` (B,) and figures; weights of words to paths 0.5 to 1."""
-    batch, length = len(chosen), data.prompts.shape[1]
-    reply = data.words[data.of_words[chosen]]
-    ids = torch.cat([data.prompts[chosen], reply.clamp(min=0)], 1)
-    types = (ids == data.image_token).long()
-    grid = torch.tensor([[1, *data.grid]], device=data.device)
-    if data.positions is None:
-        with torch.no_grad():
-            one = network.vlm.model.get_rope_index(ids[:1], types[:1], image_grid_thw=grid.repeat(16, 1))
-        data.positions, data.delta = one[0], one[1]
-    if batch not in data.one_size:
-        data.one_size[batch] = vision.OneSize(network.vlm.model.visual, data.grid, 16 * batch)
-    cache = DynamicCache(config=network.vlm.config.text_config)
-    pixels = data.pictures(chosen, rng)
-    with autocast, data.one_size[batch]:
-        out = network.vlm(
-            input_ids=ids,
-            pixel_values=pixels,
-            image_grid_thw=grid.repeat(16 * batch, 1),
-            position_ids=data.positions.expand(3, batch, -1),
-            past_key_values=cache,
-            use_cache=True,
-            logits_to_keep=reply.shape[1] + 1,
-        )
-        logits = out.logits[:, :-1].float()
-        said = F.cross_entropy(logits.flatten(0, 1), reply.flatten(), ignore_index=-100)
-        cache.batch_repeat_interleave(FLOWS)
-        end = (length + (reply >= 0).sum(1)).repeat_interleave(FLOWS)
-        delta = data.delta.expand(batch * FLOWS, 1)
-        action = data.actions[chosen].repeat_interleave(FLOWS, 0)
-        start = torch.randn_like(action)
-        t = torch.rand(len(action), device=data.device)
-        x = (1 - t[:, None, None]) * start + t[:, None, None] * action
-        expert = Expert(network, Prefix(cache, end, delta), data.config.n_waypoints)
-        velocity = expert.velocity(x, t)
-    flow = (velocity - (action - start)).square().mean()
-    with torch.no_grad():
-        right = (logits[:, 0].argmax(-1) == reply[:, 0]).float().mean()
-    return flow + 0.5 * said, {"flow": flow.detach(), "said": said.detach(), "first_word": right}
-
-
-def prepare(folder: Path) -> None:
-    """Change a freshly built tiny folder to the sizes and statistics of the driver that learns."""
-    raw = read_json(folder / "config.json")
-    raw |= PIXELS
+def prepare(folder: Path, seed: int) -> AlpamayoNetwork:
+    """Write config, tokenizer and processor of the driver that learns; returns a fresh network of these sizes."""
+    folder.mkdir(parents=True, exist_ok=True)
+    alpamayo.describe(folder)
+    raw = read_json(folder / "config.json") | PIXELS
+    bins = raw["traj_vocab_size"] - alpamayo.HISTORY_BINS + HISTORY_BINS
+    raw |= {"vocab_size": raw["vocab_size"] - raw["traj_vocab_size"] + bins, "traj_vocab_size": bins}
+    raw["hist_traj_tokenizer_cfg"] |= {"num_bins": HISTORY_BINS}
     raw["expert_cfg"] = {"hidden_size": 96, "intermediate_size": 256}
-    raw["action_in_proj_cfg"] |= {"hidden_size": 96}
+    # From 1 down to 0.05 periods in a unit: a normalised action of a few units then has one value each.
+    raw["action_in_proj_cfg"] |= {"hidden_size": 96, "num_fourier_feats": 20, "max_freq": 0.05}
     raw["diffusion_cfg"] |= {"num_inference_steps": 10}
     raw["action_space_cfg"] |= ACTION_STD
     raw["traj_tokenizer_cfg"]["action_space_cfg"] |= ACTION_STD
@@ -228,13 +59,198 @@ def prepare(folder: Path) -> None:
     base["text_config"] |= {"num_attention_heads": 6, "num_key_value_heads": 3}
     base["text_config"].pop("layer_types", None)
     base["vision_config"] |= {"depth": 4, "hidden_size": 96, "intermediate_size": 256, "num_heads": 3}
-    base["vision_config"] |= {"out_hidden_size": 96}
+    base["vision_config"] |= {"out_hidden_size": 96, "deepstack_visual_indexes": []}
     write_json(folder / "vlm" / "config.json", base)
     path = folder / "vlm" / "preprocessor_config.json"
     size = {"shortest_edge": PIXELS["min_pixels"], "longest_edge": PIXELS["max_pixels"]}
     write_json(path, read_json(path) | {"size": size})
+    network = AlpamayoNetwork(read_config(folder), AutoConfig.from_pretrained(folder / "vlm", local_files_only=True))
+    with torch.no_grad():
+        alpamayo.randomise(network, torch.Generator().manual_seed(seed))
+        network.action_out_proj.weight *= 0.1  # starts near a velocity of 0
+    return network
 
 
-def network_of(folder: Path) -> AlpamayoNetwork:
-    """A fresh network of the sizes that a folder states."""
-    return AlpamayoNetwork(read_config(folder), AutoConfig.from_pretrained(folder / "vlm", local_files_only=True))
+class Learner(nn.Module):
+    """The driver, and a small head that is thrown away: it asks the pictures of the front wide camera for the
+    markings, so that its vision learns to see them before the driver has learnt to look there."""
+
+    def __init__(self, network: AlpamayoNetwork) -> None:
+        super().__init__()
+        self.network = network
+        width = network.vlm.config.vision_config.out_hidden_size
+        self.marks = nn.Sequential(nn.LayerNorm(width), nn.Flatten(1), nn.Linear(TOKENS * width, 4))
+
+
+class Data:
+    """Moments on a device, and the parts of the prompt that are the same for all."""
+
+    def __init__(self, folder: Path, files: Iterable[Path], network: AlpamayoNetwork, device: torch.device) -> None:
+        """folder: as `prepare` writes it; files: as `drives.written` yields them; network: of that folder."""
+        self.config, self.device = read_config(folder), device
+        tokenizer = AutoTokenizer.from_pretrained(folder / "vlm", local_files_only=True)
+        processor = read_json(folder / "vlm" / "preprocessor_config.json")
+        self.statistics = [torch.tensor(processor[name], device=device) for name in ("image_mean", "image_std")]
+        start = extend_tokenizer(tokenizer, self.config)
+
+        def ids(text: str) -> list[int]:
+            return tokenizer(text, add_special_tokens=False)["input_ids"]
+
+        words = [torch.tensor(ids(f"{text}<|cot_end|>{STOP}")) for text in WORDS]
+        self.words = nn.utils.rnn.pad_sequence(words, batch_first=True, padding_value=-100).to(device)
+        self.prompt = torch.tensor(ids(prompt_text([TOKENS] * 16, self.config.history_tokens)))
+        places = [self.prompt == tokenizer.convert_tokens_to_ids(token) for token in (PLACEHOLDER, IMAGE_PAD)]
+        full = torch.cat([self.prompt, torch.zeros(self.words.shape[1], dtype=torch.long)])[None]
+        types = torch.zeros_like(full)
+        types[0, : len(self.prompt)] = places[1]
+        grid = torch.tensor([[1, *GRID]]).repeat(16, 1)
+        positions, delta = network.vlm.model.get_rope_index(full, types, image_grid_thw=grid)
+        self.positions, self.delta = positions.to(device), delta.to(device)
+        self.is_picture = types.bool().to(device)
+        self.prompt, self.history_at, self.pictures_at = (
+            x.to(device) for x in (self.prompt, places[0].nonzero()[:, 0], places[1].nonzero()[:, 0])
+        )
+        self._load(files, start + self.config.future_bins)
+
+    def _load(self, files: Iterable[Path], first_bin: int) -> None:
+        parts: dict[str, list[torch.Tensor]] = {}
+        for file in files:
+            with np.load(file) as values:
+                found = {name: values[name] for name in ("wide", "rest", "actions", "marks", "acts")}
+                found["bins"] = history_bins(values["history"], self.config.history_bins) + first_bin
+            for name, value in found.items():
+                parts.setdefault(name, []).append(torch.from_numpy(value).to(self.device))
+        self.wide, self.rest, self.actions, self.marks, self.acts, self.bins = (
+            torch.cat(parts.pop(name)) for name in ("wide", "rest", "actions", "marks", "acts", "bins")
+        )
+        mean = torch.tensor([self.config.accel_mean, self.config.curvature_mean], device=self.device)
+        std = torch.tensor([self.config.accel_std, self.config.curvature_std], device=self.device)
+        self.actions = (self.actions - mean) / std
+
+    def draw(self, count: int) -> tuple[torch.Tensor, torch.Tensor]:
+        """Moments (count,) and paintings (count,)."""
+        moment = torch.randint(len(self.wide), (count,), device=self.device)
+        return moment, torch.randint(self.wide.shape[1], (count,), device=self.device)
+
+    def crosses(self, moment: torch.Tensor, painting: torch.Tensor) -> torch.Tensor:
+        """Whether the line may be crossed, (count,) bool: single and dashed."""
+        marks = self.marks[moment, painting]
+        return marks[:, 2] & ~marks[:, 0]
+
+    def pictures(self, moment: torch.Tensor, painting: torch.Tensor, vary: bool = True) -> torch.Tensor:
+        """pixel_values of the chosen moments and paintings, (count x 16 x patches, values)."""
+        wide = self.wide[moment, painting].float()
+        rest = self.rest[moment].float()
+        if vary:
+            other = self.wide[moment, torch.randint_like(painting, self.wide.shape[1])].float()
+            wide = varied(wide, other)
+            rest = rest * self._each(rest, 1, 0.06) + self._each(rest, 0, 4)
+        images = torch.cat([rest[:, :_WIDE], wide[:, None], rest[:, _WIDE:]], 1).clamp(0, 255)
+        return vision.patches(images.flatten(0, 2), 16, *self.statistics)
+
+    def _each(self, images: torch.Tensor, mean: float, spread: float) -> torch.Tensor:
+        return mean + spread * torch.randn((len(images),) + (1,) * (images.dim() - 1), device=self.device)
+
+
+def varied(images: torch.Tensor, other: torch.Tensor) -> torch.Tensor:
+    """What codecs and editors do to pictures (N, 4, H, W, 3) float 0..255, each clip in its own measure.
+
+    Rests of another painting of the same moment (`other`), softness, colours blurred, faded or tinted, light, grain
+    and blotches that flicker.
+    """
+    count, frames, height, width, _ = images.shape
+    device = images.device
+
+    def some(chance: float, most: float, least: float = 0.0) -> torch.Tensor:
+        u = least + (most - least) * torch.rand(count, 1, 1, 1, device=device)
+        return (u * (torch.rand_like(u) < chance)).repeat_interleave(frames, 0)
+
+    x = images.flatten(0, 1).permute(0, 3, 1, 2)
+    x = torch.lerp(x, other.flatten(0, 1).permute(0, 3, 1, 2), some(0.4, 0.3))
+    for chance in (0.5, 0.3):
+        soft = F.avg_pool2d(F.pad(x, (1, 1, 1, 1), mode="replicate"), 3, stride=1)
+        x = torch.lerp(x, soft, some(chance, 1.0))
+    grey = x.mean(1, keepdim=True)
+    colour = x - grey
+    coarse = F.avg_pool2d(F.pad(colour, (1, 1, 1, 1), mode="replicate"), 3, stride=1)
+    x = grey + torch.lerp(colour, coarse, some(0.7, 1.0)) * (1 - some(0.3, 1.0, -0.3))
+    tint = torch.randn(count, 3, 1, 1, device=device).repeat_interleave(frames, 0)
+    x = x * (1 + 0.08 * some(1, 1, -1) + 0.02 * tint) + some(1, 10, -10)
+    blotches = torch.randn(len(x), 3, height // 8, width // 8, device=device)
+    x = x + some(0.5, 6) * F.interpolate(blotches, size=(height, width), mode="bilinear", align_corners=False)
+    x = x + some(0.7, 6) * torch.randn_like(x)
+    return x.permute(0, 2, 3, 1).view_as(images)
+
+
+def read(network: AlpamayoNetwork, data: Data, ids: torch.Tensor, pixels: torch.Tensor, eyes: vision.OneSize):
+    """Read prompts and replies `ids` (B, L): the language model's states (B, L, C), its cache, and the pictures'
+    tokens (B, 16, 28, C). The same as the model's own forward pass, without its look-ups by value."""
+    model = network.vlm.model
+    with eyes:
+        seen = model.visual(pixels, grid_thw=torch.tensor([[1, *GRID]]).repeat(16 * len(ids), 1), return_dict=True)
+    embedded = model.get_input_embeddings()(ids)
+    tokens = seen.pooler_output
+    embedded = embedded.index_copy(1, data.pictures_at, tokens.view(len(ids), -1, tokens.shape[-1]).to(embedded.dtype))
+    cache = DynamicCache(config=network.vlm.config.text_config)
+    out = model.language_model(
+        inputs_embeds=embedded,
+        position_ids=data.positions.expand(3, len(ids), -1),
+        past_key_values=cache,
+        use_cache=True,
+        visual_pos_masks=data.is_picture.expand(len(ids), -1),
+        deepstack_visual_embeds=seen.deepstack_features,
+    )
+    return out.last_hidden_state, cache, tokens.view(len(ids), 16, TOKENS, -1)
+
+
+def loss(learner: Learner, data: Data, eyes: vision.OneSize, batch: int, autocast) -> tuple[torch.Tensor, dict]:
+    """Loss of a batch drawn at random, and figures."""
+    network = learner.network
+    moment, painting = data.draw(batch)
+    crosses, acts = data.crosses(moment, painting), data.acts[moment]
+    true = acts.long() * (1 + crosses.long())
+    # Half of the time the reply is any reply: the path must follow from what is seen, whatever was said.
+    fed = torch.where(torch.rand(batch, device=data.device) < 0.5, true, torch.randint_like(true, len(WORDS)))
+    reply, wanted = data.words[fed], data.words[fed]
+    wanted = torch.cat([data.words[true][:, :1], wanted[:, 1:]], 1)
+    prompt = data.prompt.repeat(batch, 1).index_copy(1, data.history_at, data.bins[moment])
+    with torch.no_grad():
+        pixels = data.pictures(moment, painting)
+    with autocast:
+        states, cache, tokens = read(network, data, torch.cat([prompt, reply.clamp(min=0)], 1), pixels, eyes)
+        logits = network.vlm.lm_head(states[:, prompt.shape[1] - 1 : -1]).float()
+        said = F.cross_entropy(logits.flatten(0, 1), wanted.flatten(), ignore_index=-100, reduction="none")
+        said = said.view(batch, -1)
+        told = data.marks[moment, painting].float()
+        told = torch.cat([told, acts[:, None].float()], 1)
+        seen = learner.marks(tokens[:, 4 * _WIDE : 4 * _WIDE + 4].mean(1)).float()
+        marks = F.binary_cross_entropy_with_logits(seen, told)
+        flow, bend = flow_loss(network, data, cache, prompt.shape[1] + (reply >= 0).sum(1), moment, crosses)
+    total = flow + 0.05 * bend + 0.3 * said[:, 0].mean() + 0.1 * said[:, 1:].mean() + 0.3 * marks
+    with torch.no_grad():
+        decided = acts.float()
+        right = (logits[:, 0].argmax(-1) == wanted[:, 0]).float()
+        figures = {"flow": flow, "bend": bend, "said": said.mean(), "marks": marks}
+        figures["right"] = (right * decided).sum() / decided.sum().clamp(min=1)
+        figures["dashed"] = ((seen[:, 2] > 0) == (told[:, 2] > 0)).float().mean()
+    return total, {name: value.detach() for name, value in figures.items()}
+
+
+def flow_loss(network, data: Data, cache: DynamicCache, end: torch.Tensor, moment: torch.Tensor, crosses: torch.Tensor):
+    """Mean squared error of the velocity, and of its running sum over waypoints: small errors of one sign bend a path
+    more than large ones that cancel. end (B,): where each row's reply ends in the cache."""
+    cache.batch_repeat_interleave(FLOWS)
+    action = data.actions[moment, crosses.long()].repeat_interleave(FLOWS, 0)
+    start = torch.randn_like(action)
+    t = torch.rand(len(action), device=data.device)
+    x = torch.lerp(start, action, t[:, None, None])
+    prefix = Prefix(cache, end.repeat_interleave(FLOWS), data.delta.expand(len(action), 1))
+    velocity = Expert(network, prefix, data.config.n_waypoints).velocity(x, t)
+    error = velocity - (action - start)
+    return error.square().mean(), (error.cumsum(1) / error.shape[1] ** 0.5).square().mean()
+
+
+def halve(network: AlpamayoNetwork) -> None:
+    """Weights to float16. Frequencies and the actions' statistics stay as they are: they need more bits."""
+    for parameter in network.parameters():
+        parameter.data = parameter.data.half()

@@ -18,7 +18,8 @@ def patches(images: torch.Tensor, patch: int, mean: list[float], std: list[float
     out: blocks of 2 x 2 patches, each picture doubled in time. H and W are multiples of twice the patch."""
     count, height, width, _ = images.shape
     x = images.permute(0, 3, 1, 2).float() / 255
-    x = (x - torch.tensor(mean, device=x.device)[:, None, None]) / torch.tensor(std, device=x.device)[:, None, None]
+    mean, std = (torch.as_tensor(value, device=x.device)[:, None, None] for value in (mean, std))
+    x = (x - mean) / std
     x = x.reshape(count, 3, height // patch // 2, 2, patch, width // patch // 2, 2, patch)
     x = x.permute(0, 2, 5, 3, 6, 1, 4, 7)  # picture, block row and column, patch row and column, channel, y, x
     x = x[:, :, :, :, :, :, None].expand(-1, -1, -1, -1, -1, -1, 2, -1, -1)
@@ -55,13 +56,19 @@ class OneSize:
 
     def __enter__(self) -> None:
         self.visual.forward = functools.partial(type(self.visual).forward, self.visual, **self.ready)
+        # A convolution whose kernel is the whole patch is a matrix product; as a convolution it is far slower.
+        self.visual.patch_embed.forward = self._embed
         for block in self.visual.blocks:
             block.attn.forward = functools.partial(self._attend, block.attn)
 
     def __exit__(self, *_: object) -> None:
-        del self.visual.forward
+        del self.visual.forward, self.visual.patch_embed.forward
         for block in self.visual.blocks:
             del block.attn.forward
+
+    def _embed(self, pixels: torch.Tensor) -> torch.Tensor:
+        proj = self.visual.patch_embed.proj
+        return F.linear(pixels, proj.weight.flatten(1), proj.bias)
 
     def _attend(self, attention: nn.Module, hidden_states, *_, position_embeddings=None, **__) -> torch.Tensor:
         total = len(hidden_states)

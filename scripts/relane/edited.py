@@ -1,0 +1,182 @@
+"""Videos that were edited elsewhere: found in a folder, below a bucket prefix or in a sheet, and sorted into arms.
+
+An edited video is a file `<clip_id>.<camera>_vp_edit_sample0.mp4`; everything else beside it (`_generated.mp4` and the
+like) is left out. Its arm is named by the folders between the root and the file, without those that only repeat the
+video's own name; a file that lies in the root itself belongs to the arm named like the root:
+
+    edits/yellow/<video>_vp_edit_sample0.mp4              edits: arm yellow;  edits/yellow: arm yellow
+    results/001/vp/yellow/<video>/<video>_vp_edit_sample0.mp4    results/001/vp: arm yellow
+
+Folders `original` and `floor` are left out: a run makes these arms itself. The Snakefile calls this at every planning,
+so it imports nothing but the standard library; a bucket is listed through fsspec.
+"""
+
+import csv
+import difflib
+import io
+import re
+from collections.abc import Iterable, Sequence
+from dataclasses import astuple, dataclass
+from pathlib import Path, PurePosixPath
+from typing import Any
+
+from relane.errors import InputError
+from relane.files import write_text
+from relane.instructions import LONGEST_SLUG, slugify
+from relane.names import CAMERAS, parse_name
+from relane.sources import cannot_list, checksum_of, filesystem
+
+SUFFIX = "_vp_edit_sample0"
+COLUMNS = ("arm", "clip_id", "camera", "uri", "sidecar", "checksum")
+MADE_HERE = ("original", "floor")  # arms without an edit, which every run makes itself
+
+
+@dataclass(frozen=True)
+class EditedFile:
+    """One found video. `sidecar`: the address of a JSON of the same name beside it, or ""."""
+
+    arm: str
+    clip_id: str
+    camera: str
+    uri: str
+    sidecar: str = ""
+    checksum: str = ""
+
+    @property
+    def video(self) -> str:
+        """`<clip_id>.<camera>`."""
+        return f"{self.clip_id}.{self.camera}"
+
+    @property
+    def stem(self) -> str:
+        """The file's name without `.mp4`."""
+        return PurePosixPath(self.uri).stem
+
+
+def load(source: str, video_name: str = "auto") -> list[EditedFile]:
+    """The edited videos of a folder, a bucket prefix or a sheet (`.csv`), all (`auto`) or those of one name.
+
+    `video_name` is a file's stem, with or without `_vp_edit_sample0`; it may be in several arms. Raises InputError
+    when nothing is found, no file has that name, a name does not parse, or two files are one video of one arm.
+    """
+    found = read_sheet(source) if source.endswith(".csv") else discover(source)
+    by_key: dict[tuple[str, str], EditedFile] = {}
+    for file in found:
+        other = by_key.setdefault((file.arm, file.video), file)
+        if other is not file:
+            raise InputError(
+                f"{other.uri} and {file.uri} are both the video {file.video} of arm {file.arm}; remove one"
+            )
+    if video_name == "auto":
+        return found
+    wanted = video_name.removesuffix(".mp4").removesuffix(SUFFIX)
+    chosen = [file for file in found if wanted in (file.stem.removesuffix(SUFFIX), file.video)]
+    if not chosen:
+        names = sorted({file.video for file in found})
+        near = difflib.get_close_matches(wanted, names, n=3, cutoff=0.3) or names[:3]
+        raise InputError(f"drive.video_name {video_name!r}: no such video in {source}; there are {', '.join(near)} ...")
+    return chosen
+
+
+def discover(source: str) -> list[EditedFile]:
+    """The edited videos below a local folder or a bucket prefix, sorted. Raises InputError as `load`."""
+    remote = "://" in source and not source.startswith("file://")
+    root, files = _remote_files(source) if remote else _local_files(Path(source.removeprefix("file://")))
+    wanted = [name for name in sorted(files) if name.endswith(f"{SUFFIX}.mp4")]
+    found = []
+    for name in wanted:
+        clip_id, camera = parse_name(name)
+        arm = _arm(root, name, clip_id, camera)
+        uri, checksum = files[name]
+        sidecar = files.get(f"{name.removesuffix('.mp4')}.json", ("", ""))[0]
+        if arm not in MADE_HERE:
+            found.append(EditedFile(arm, clip_id, camera, uri, sidecar, checksum))
+    if not found:
+        raise InputError(f"{source}: no edited videos (<clip_id>.<camera>{SUFFIX}.mp4) in it or below")
+    return sorted(found, key=lambda file: (file.arm, file.video, file.uri))
+
+
+def _arm(root: str, name: str, clip_id: str, camera: str) -> str:
+    own = (clip_id, f"{clip_id}.{camera}", PurePosixPath(name).stem)
+    folders = [part for part in PurePosixPath(name).parts[:-1] if part not in own]
+    arm = slugify("-".join(folders) or root)[:LONGEST_SLUG].strip("-")
+    if not arm:
+        raise InputError(f"{root}/{name}: no arm can be named after its folder; rename it to letters and digits")
+    return arm
+
+
+def _local_files(root: Path) -> tuple[str, dict[str, tuple[str, str]]]:
+    """The root's name, and each file below it: relative name -> (path, checksum)."""
+    if not root.is_dir():
+        raise InputError(f"{root}: no such folder; drive.videos names a folder, a bucket prefix or a sheet (.csv)")
+    files = (path for path in root.rglob("*") if path.suffix in (".mp4", ".json"))
+    return root.resolve().name, {path.relative_to(root).as_posix(): (str(path), "") for path in files}
+
+
+def _remote_files(source: str) -> tuple[str, dict[str, tuple[str, str]]]:
+    fs, root = filesystem(source)
+    try:
+        found: dict[str, dict[str, Any]] = fs.find(root, detail=True)
+    except Exception as error:  # every store has its own errors; all of them mean "cannot list"
+        raise cannot_list(source, error) from None
+    root = root.rstrip("/")
+    names = {path: path.removeprefix(root).lstrip("/") for path in found}
+    return PurePosixPath(root).name, {
+        names[path]: (fs.unstrip_protocol(path), checksum_of(info)) for path, info in found.items()
+    }
+
+
+def read_sheet(path: str | Path) -> list[EditedFile]:
+    """The rows of a sheet that `write_sheet` wrote. Raises InputError that names the row."""
+    try:
+        text = Path(path).read_text(encoding="utf-8-sig")
+    except (OSError, UnicodeDecodeError) as error:
+        raise InputError(f"{path}: cannot be read as a sheet of edited videos ({error})") from None
+    reader = csv.DictReader(io.StringIO(text, newline=""), restkey="")
+    missing = [column for column in COLUMNS if column not in (reader.fieldnames or [])]
+    if missing:
+        raise InputError(f"{path}: missing column {', '.join(missing)}; scripts/find_videos.py writes such a sheet")
+    files = []
+    for row in reader:
+        file = EditedFile(*((row[column] or "").strip() for column in COLUMNS))
+        if not re.fullmatch(rf"[a-z0-9][a-z0-9-]{{0,{LONGEST_SLUG - 1}}}", file.arm) or file.arm in MADE_HERE:
+            raise InputError(
+                f"{path} row {reader.line_num}: arm {file.arm!r} is no name for an arm of edits: use a-z, 0-9 and '-', "
+                f"and not {' or '.join(MADE_HERE)}"
+            )
+        if file.camera not in CAMERAS or not file.clip_id or not file.uri:
+            raise InputError(f"{path} row {reader.line_num}: clip_id, camera or uri is blank or of no known camera")
+        files.append(file)
+    if not files:
+        raise InputError(f"{path}: the sheet has no rows; scripts/find_videos.py writes one")
+    return files
+
+
+def write_sheet(path: str | Path, files: Iterable[EditedFile]) -> None:
+    """Write found videos as a sheet, atomically, so that later runs do not depend on what a bucket holds by then."""
+    buffer = io.StringIO()
+    writer = csv.writer(buffer, lineterminator="\n")
+    writer.writerow(COLUMNS)
+    writer.writerows(astuple(file) for file in files)
+    write_text(path, buffer.getvalue())
+
+
+def of_clips(files: Sequence[EditedFile], videos: Iterable[str], taken: Iterable[str]) -> list[EditedFile]:
+    """Those files whose video is one of `videos`, that is in the clip sheet.
+
+    Raises InputError when none is, or when an arm has the name of one in `taken`, the arms that this run edits itself.
+    """
+    videos = set(videos)
+    chosen = [file for file in files if file.video in videos]
+    if not chosen:
+        raise InputError(
+            f"drive.videos: none of the {len(files)} edited videos, such as {files[0].video}, is a drivable video of "
+            "the clip sheet; add it with scripts/resolve_clips.py"
+        )
+    double = sorted({file.arm for file in chosen} & set(taken))
+    if double:
+        raise InputError(
+            f"drive.videos: arm {double[0]!r} is edited by this run too; rename the folder, or take it out of "
+            "instructions (or arms)"
+        )
+    return chosen

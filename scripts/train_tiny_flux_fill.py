@@ -1,0 +1,83 @@
+"""Train the demo's FLUX Fill on lane lines of the synthetic world; writes a folder that FluxFillPipeline loads.
+
+First the autoencoder, then the transformer; the text encoders stay random and only tell the prompts apart.
+"""
+
+import argparse
+import sys
+import time
+from argparse import Namespace
+from typing import TYPE_CHECKING
+
+from relane import cli
+
+if TYPE_CHECKING:
+    from diffusers import AutoencoderKL
+
+    from relane.tiny.learning.painting import Pictures
+
+
+def parser() -> argparse.ArgumentParser:
+    """Command line."""
+    from relane.tiny.learning import loop
+
+    options = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    loop.add_flags(options, samples=3000)
+    options.add_argument("--vae-seconds", type=float, default=180.0, help="of training, for the autoencoder")
+    options.add_argument("--vae-batch-size", type=int, default=32)
+    return options
+
+
+def learn_pictures(args: Namespace, data: "Pictures") -> "AutoencoderKL":
+    """The autoencoder, trained, its config stating the latents' shift and scale."""
+    from relane.tiny import flux_fill, text
+    from relane.tiny.learning import autoencoder, loop, painting
+
+    with text.seeded(args.seed):
+        vae = flux_fill.autoencoder((24, 40, 64, 80)).to(data.device)
+    autocast = loop.autocast(data.device)
+
+    def loss_of(step: int):
+        return autoencoder.loss(vae, *data.batch(args.vae_batch_size), autocast)
+
+    loop.train(vae, loss_of, Namespace(**{**vars(args), "seconds": args.vae_seconds}), name="flux_vae", rate=1.5e-3)
+    shift, deviation = painting.measure(vae, data)
+    vae.register_to_config(shift_factor=shift, scaling_factor=1 / deviation)
+    return vae
+
+
+def main(argv: list[str] | None = None) -> None:
+    """Render, train both, write."""
+    import torch
+
+    from relane.noise import seed_of
+    from relane.tiny import flux_fill
+    from relane.tiny.learning import loop, painting, pictures
+
+    args = parser().parse_args(argv)
+    device = loop.device_of(args.device)
+    started = time.monotonic()
+    keys = [("learning", "painting", args.seed, number) for number in range(args.samples)]
+    rows = pictures.gathered(pictures.painted_moments, keys, args.work / "pictures", args.workers)
+    print(f"{len(rows['source'])} moments in {time.monotonic() - started:.0f} s", file=sys.stderr, flush=True)
+
+    torch.manual_seed(seed_of("learning", "painting", args.seed))
+    data = painting.Pictures(rows, device)
+    vae = learn_pictures(args, data)
+    latents = painting.encode(vae, data)
+    del data
+
+    pipeline = flux_fill.pipeline(vae, painting.transformer(args.seed), args.seed)
+    prompts, net = painting.Prompts(pipeline, device), pipeline.transformer.to(device)
+    batch = args.batch_size or (192 if device.type == "cuda" else 8)
+
+    def loss_of(step: int):
+        return painting.loss(net, latents, prompts, batch, loop.autocast(device))
+
+    steps = loop.train(net, loss_of, args, name="flux", rate=1.5e-3)
+    flux_fill.save(pipeline.to("cpu", torch.float16), args.output)
+    print(f"{args.output}: {steps} steps", file=sys.stderr)
+
+
+if __name__ == "__main__":
+    cli.run(main)

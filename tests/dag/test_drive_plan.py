@@ -1,0 +1,130 @@
+"""The driving stage's plan: instants, words, cameras, and videos edited elsewhere."""
+
+from pathlib import Path
+
+import pytest
+
+from .conftest import plan, write_sheet
+
+FRONT = "camera_front_wide_120fov"
+TELE = "camera_front_tele_30fov"
+
+
+def settings(workspace, clips: int = 2, **sections) -> dict:
+    """A run of one instruction over some clips."""
+    sheet = write_sheet(workspace / "clips.csv", clips=clips)
+    return {"clips": sheet, "instructions": "lane double yellow solid"} | sections
+
+
+def files(jobs) -> list[str]:
+    """The names of the inference JSONs, without their folder."""
+    return sorted(
+        name.partition("alpamayo/")[2] for job in jobs.of("drive_arm") for name in job["output"] if "inference" in name
+    )
+
+
+def test_the_first_instant_keeps_plain_names_and_others_append_theirs(workspace):
+    jobs = plan(workspace, "drive", **settings(workspace, 1, clip={"t0_us": [5_100_000, 7_100_000]}))
+    base = "original/clip00000/clip00000"
+    assert [name for name in files(jobs) if name.startswith("original/")] == [
+        f"{base}_inference.json",
+        f"{base}_t0_7100000_inference.json",
+    ]
+    assert len(files(jobs)) == 2 * 4
+    assert len(jobs.of("draw_overlay")) == 2 * 4
+
+
+def test_any_instant_can_be_asked_for_by_name(workspace):
+    target = "results/002/alpamayo/original/clip00001/clip00001_t0_6000000_inference.json"
+    jobs = plan(workspace, target, **settings(workspace))
+    assert sorted(jobs.rules()) == ["drive_arm", "prepare_clip", "reencode_original"]
+
+
+def test_instants_further_apart_than_a_window_is_long_are_refused(workspace):
+    clip = {"t0_us": [5_000_000, 9_800_000], "anchor": "t0", "max_frames": 49}
+    with pytest.raises(pytest.fail.Exception, match=r"raise clip\.max_frames"):
+        plan(workspace, "drive", **settings(workspace, clip=clip))
+    plan(workspace, "drive", **settings(workspace, clip=clip | {"max_frames": 60}))
+
+
+@pytest.mark.parametrize(("reasoning", "rollouts", "first"), [("free", 4, 1), ("shared", 4, 4), ("both", 7, 4)])
+def test_shared_words_come_from_the_original_arm(workspace, reasoning, rollouts, first):
+    config = settings(workspace, 1, drive={"reasoning": reasoning})
+    jobs = plan(workspace, "drive", **config)
+    assert len(jobs.of("drive_arm")) == rollouts
+    assert len(jobs.of("draw_overlay")) == 4
+    name = "clip00000_shared" if reasoning == "both" else "clip00000"
+    target = f"results/002/alpamayo/floor/clip00000/{name}_inference.json"
+    arms = {job["wildcards"]["arm"] for job in plan(workspace, target, **config).of("drive_arm")}
+    assert arms == ({"floor"} if first == 1 else {"original", "floor"})
+
+
+def test_several_cameras_of_a_clip_go_into_one_rollout(workspace):
+    config = settings(workspace, 1)
+    sheet = Path(config["clips"])
+    sheet.write_text(sheet.read_text() + f"clip00000,{TELE},,hf://x/y@main,,\n")
+    jobs = plan(workspace, "results/002/alpamayo/original/clip00000/clip00000_inference.json", **config)
+    assert len(jobs.of("drive_arm")) == 1
+    assert {job["wildcards"]["video"] for job in jobs.of("reencode_original")} == {
+        f"clip00000.{FRONT}",
+        f"clip00000.{TELE}",
+    }
+
+
+def foreign(folder: Path, *names: str) -> str:
+    """Empty edited videos below a folder."""
+    for name in names:
+        path = folder / f"{name}_vp_edit_sample0.mp4"
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.touch()
+        path.with_name(path.name.replace("_vp_edit_sample0", "_generated")).touch()
+    return str(folder)
+
+
+def test_videos_edited_elsewhere_become_arms_beside_ours(workspace):
+    folder = foreign(
+        workspace / "edits", f"dusk/clip00000.{FRONT}", f"dusk/clip00001.{FRONT}", f"snow/clip00001.{FRONT}"
+    )
+    jobs = plan(workspace, **settings(workspace, drive={"videos": folder}))
+    driven = {(job["wildcards"]["arm"], job["wildcards"]["clip"]) for job in jobs.of("drive_arm")}
+    assert {pair for pair in driven if pair[0] in ("dusk", "snow")} == {
+        ("dusk", "clip00000"),
+        ("dusk", "clip00001"),
+        ("snow", "clip00001"),
+    }
+    assert len(driven) == 2 * 4 + 3
+    assert len(jobs.of("import_video")) == 3
+    assert {job["wildcards"]["instruction"] for job in jobs.of("edit_video")} == {"double-yellow-solid", "sham"}
+
+
+def test_one_of_them_is_chosen_by_its_stem(workspace):
+    folder = foreign(workspace / "dusk", f"clip00000.{FRONT}", f"clip00001.{FRONT}")
+    drive = {"videos": folder, "video_name": f"clip00001.{FRONT}_vp_edit_sample0"}
+    jobs = plan(workspace, "drive", **settings(workspace, drive=drive))
+    assert [job["wildcards"]["video"] for job in jobs.of("import_video")] == [f"clip00001.{FRONT}"]
+
+
+def test_with_nothing_to_edit_here_no_editor_is_planned(workspace):
+    folder = foreign(workspace / "dusk", f"clip00001.{FRONT}")
+    config = settings(workspace, drive={"videos": folder}, arms={"sham": False, "floor": True}) | {"instructions": ""}
+    jobs = plan(workspace, "drive", **config)
+    assert jobs.rules() == {
+        "import_video", "prepare_clip", "reencode_original", "drive_arm", "draw_overlay", "list_rollouts", "effects",
+        "drive",
+    }  # fmt: skip
+    assert {job["wildcards"]["clip"] for job in jobs.of("drive_arm")} == {"clip00001"}
+
+
+@pytest.mark.parametrize(
+    ("names", "message"),
+    [
+        ([], "no edited videos"),
+        ([f"dusk/nowhere.{FRONT}"], "none of the 1 edited videos"),
+        ([f"double-yellow-solid/clip00000.{FRONT}"], "is edited by this run too"),
+    ],
+)
+def test_videos_that_do_not_fit_the_run_stop_the_plan(workspace, names, message):
+    (workspace / "edits").mkdir()
+    folder = foreign(workspace / "edits", *names)
+    with pytest.raises(pytest.fail.Exception, match=message):
+        plan(workspace, "drive", **settings(workspace, drive={"videos": folder}))
