@@ -9,6 +9,7 @@ above in an inset. Paths reveal themselves until t0. H.264, CRF 18.
 """
 
 import argparse
+import sys
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -36,7 +37,7 @@ def parser() -> argparse.ArgumentParser:
 
 
 def main(argv: list[str] | None = None) -> None:
-    """Command line."""
+    """Command line. With --folder the rollouts that cannot be drawn are named, and the others drawn."""
     args = parser().parse_args(argv)
     if args.folder is None:
         if not (args.inference and args.vis_data and args.output):
@@ -46,8 +47,15 @@ def main(argv: list[str] | None = None) -> None:
     found = sorted(Path(args.folder).rglob("*_vis_data.npz"))
     if not found:
         raise InputError(f"{args.folder}: no *_vis_data.npz below it; run drive.py first")
+    failed = []
     for data in found:
-        run(_beside(args, data))
+        try:
+            run(_beside(args, data))
+        except InputError as error:
+            failed.append(str(error))
+            print(f"{data}: not drawn: {error}", file=sys.stderr)
+    if failed:
+        raise InputError(f"{len(failed)} of {len(found)} rollouts were not drawn; the first: {failed[0]}")
 
 
 def _beside(args: argparse.Namespace, data: Path) -> argparse.Namespace:

@@ -53,7 +53,7 @@ def run(args: argparse.Namespace) -> None:
     if args.bootstrap < 100:
         raise InputError(f"bootstrap is {args.bootstrap}: an interval needs at least 100 draws, better 10000")
     unchanged = _names(args.action_unchanged)
-    found = [(path, read_rollout(path)) for path in args.inferences]
+    found = [(path, read_rollout(path)) for path in args.inferences if path]
     rollouts = [rollout for _, rollout in found if rollout is not None]
     order = arm_order(rollout.arm for rollout in rollouts)
     failed = [read_json(path) for path, rollout in found if rollout is None]
@@ -62,7 +62,9 @@ def run(args: argparse.Namespace) -> None:
         key=lambda rollout: (rollout.clip_id, rollout.t0_us or 0, order.index(rollout.arm), rollout.path.name)
     )
     failures = _listed(args.failures) + [_failure(record) for record in failed]
-    reason = "" if rollouts else args.no_driving_reason or "No rollouts: nothing was driven, so there are no effects."
+    nothing = f"None of {len(failures)} rollouts succeeded; the report names each with its reason." if failures else ""
+    nothing = nothing or args.no_driving_reason or "No rollouts: nothing was driven, so there are no effects."
+    reason = "" if rollouts else nothing
     result = study(rollouts, args.run, args.bootstrap, args.seed, unchanged, args.equivalence_margin_m)
     summary = result["summary"]
     if reason:

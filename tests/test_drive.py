@@ -1,6 +1,7 @@
 """drive.py and draw_overlay.py on a small data set and the tiny driver."""
 
 import json
+import shutil
 from pathlib import Path
 
 import draw_overlay
@@ -30,14 +31,23 @@ def models(tiny):
     return drive.load(drive.parser().parse_args(arguments(Path("none"), Path("none"), tiny)))
 
 
-def write_clip(folder: Path, *, fps: float = 10, count: int = 56, first_us: int = 1_500, shade: int = 0) -> Path:
+def write_clip(
+    folder: Path,
+    *,
+    fps: float = 10,
+    count: int = 56,
+    first_us: int = 1_500,
+    shade: int = 0,
+    camera: str = small_pai.FRONT,
+) -> Path:
     """An edited video whose frame n shows n, with its sidecar; `shade` is added to every pixel."""
     folder.mkdir(parents=True, exist_ok=True)
-    path = folder / f"{VIDEO}_vp_edit_sample0.mp4"
+    video = f"{small_pai.CLIP}.{camera}"
+    path = folder / f"{video}_vp_edit_sample0.mp4"
     frames = [np.clip(small_pai.bits(n).astype(int) + shade, 0, 255).astype(np.uint8) for n in range(count)]
     write_video(path, frames, fps)
     times = (first_us + np.round(np.arange(count) * 1e6 / fps)).astype(int).tolist()
-    write_json(folder / f"{VIDEO}.json", {"clip_id": small_pai.CLIP, "camera": small_pai.FRONT, "t_us": times})
+    write_json(folder / f"{video}.json", {"clip_id": small_pai.CLIP, "camera": camera, "t_us": times})
     return path
 
 
@@ -56,9 +66,12 @@ def arguments(root: Path, folder: Path, tiny, **changes: object) -> list[str]:
         "output": folder / "inference.json",
         "vis_data": folder / "vis_data.npz",
     } | changes
-    return [
-        part for key, value in flags.items() if value is not None for part in (f"--{key.replace('_', '-')}", str(value))
-    ]
+    line = []
+    for key, value in flags.items():
+        if value is not None:
+            values = value if isinstance(value, list) else [value]
+            line += [f"--{key.replace('_', '-')}", *map(str, values)]
+    return line
 
 
 @pytest.fixture
@@ -102,11 +115,18 @@ def test_one_arm_gives_the_record_and_the_arrays(rollout, tmp_path: Path) -> Non
 
 
 @pytest.mark.parametrize(
-    ("fps", "numbers"), [(10, [48, 49, 50, 51]), (30, [144, 147, 150, 153]), (8, [38, 39, 40, 41])]
+    ("fps", "numbers"),
+    [
+        (8, [38, 39, 40, 41]),
+        (10, [48, 49, 50, 51]),
+        (25, [120, 122, 125, 127]),
+        (30, [144, 147, 150, 153]),
+    ],
 )
 def test_edited_frames_are_taken_by_time_at_any_rate(rollout, tmp_path: Path, fps: int, numbers: list[int]) -> None:
     write_clip(tmp_path, fps=fps, count=160)
     record, data = rollout()
+    assert record["v0_mps"] == pytest.approx(10.3, abs=0.01)  # the clock is the model's, whatever the video's is
     assert [small_pai.number_of(image) for image in data["image_frames"]] == numbers
     times = record["frame_times"][small_pai.FRONT]
     assert max(map(abs, times["error_us"])) <= 0.5e6 / fps
@@ -149,6 +169,69 @@ def test_seven_cameras_are_marked_as_outside_training(rollout, tmp_path: Path) -
     record, data = rollout(cameras=7)
     assert record["outside_training"]
     assert data["camera_indices"].tolist() == list(range(7))
+
+
+def test_several_edited_cameras_of_a_clip_go_into_one_rollout(rollout, tmp_path: Path) -> None:
+    tele = "camera_front_tele_30fov"
+    videos = [write_clip(tmp_path, shade=60, camera=camera) for camera in (small_pai.FRONT, tele)]
+    sidecars = [tmp_path / f"{small_pai.CLIP}.{camera}.json" for camera in (small_pai.FRONT, tele)]
+    both, _ = rollout(videos=videos, clip_jsons=sidecars)
+    assert both["videos"] == list(map(str, videos))
+    sources = {camera: times["times_from"] for camera, times in both["frame_times"].items()}
+    assert [camera for camera, source in sources.items() if source == "sidecar"] == [small_pai.FRONT, tele]
+    one, _ = rollout()
+    assert one["ade_mean"] != both["ade_mean"]
+    with pytest.raises(InputError, match="two edited videos are of the same camera"):
+        rollout(videos=videos[:1] * 2, clip_jsons=sidecars[:1] * 2)
+
+
+def test_instants_of_one_clip_have_noise_and_frames_of_their_own(rollout, tmp_path: Path) -> None:
+    write_clip(tmp_path)
+    first, at_first = rollout(t0_us=4_100_000)
+    second, at_second = rollout(t0_us=T0)
+    assert (first["t0_us"], second["t0_us"]) == (4_100_000, T0)
+    assert [small_pai.number_of(image) for image in at_first["image_frames"]] == [38, 39, 40, 41]
+    assert not (at_first["action"] == at_second["action"]).any()
+
+
+def test_a_clip_that_cannot_be_driven_is_recorded_where_config_says_so(rollout, tmp_path: Path) -> None:
+    write_clip(tmp_path, count=40)
+    record, data = rollout(record_failures="true")
+    assert (record["success"], record["min_ade_meters"], record["reasoning_traces"]) == (False, None, [])
+    assert "does not reach t0_us 5100000" in record["error"]
+    assert (record["video_id"], record["arm"], record["t0_us"]) == (VIDEO, "yellow", T0)
+    assert data == {}
+    # The other arms of a clip whose original arm failed have no words to share.
+    write_clip(tmp_path / "edit")
+    with pytest.raises(InputError, match="the original arm was not driven"):
+        rollout(tmp_path / "edit", reasoning="shared", reasoning_from=tmp_path / "inference.json")
+    draw_overlay.main(
+        [
+            f"--inference={tmp_path / 'inference.json'}",
+            f"--vis-data={tmp_path / 'vis_data.npz'}",
+            f"--output={tmp_path / 'overlay.mp4'}",
+        ]
+    )
+    assert probe(tmp_path / "overlay.mp4").frames == 40
+
+
+def test_a_wrong_setting_is_never_recorded_as_a_clips_fault(rollout, tmp_path: Path) -> None:
+    write_clip(tmp_path)
+    for wrong in ({"pai_root": tmp_path}, {"num_traj_samples": 0}, {"temperature": 0}):
+        with pytest.raises(InputError):
+            rollout(record_failures="true", **wrong)
+    assert not (tmp_path / "inference.json").exists()
+
+
+@pytest.mark.parametrize("column", ["x", "qw"])
+def test_nan_in_the_history_is_bad_input(rollout, tmp_path: Path, column: str) -> None:
+    ego = small_pai.ego_motion(10.3, 14.0)
+    ego.loc[600:605, column] = np.nan
+    write_clip(tmp_path)
+    broken = small_pai.write(tmp_path / "pai", ego=ego, video_seconds=5.5)
+    with pytest.raises(InputError, match=r"NaN|no readable egomotion"):
+        rollout(pai_root=broken)
+    assert "clip" in rollout(pai_root=broken, record_failures="true")[0]["error"]
 
 
 def test_an_incomplete_reply_is_recorded_not_hidden(rollout, tmp_path: Path) -> None:
@@ -256,6 +339,38 @@ def test_every_rollout_of_a_folder_is_drawn_beside_it(rollout, tmp_path: Path, m
     assert colored.sum() > 50
 
 
+def test_a_rollout_without_its_video_is_named_and_the_others_are_drawn(rollout, tmp_path: Path) -> None:
+    for arm in ("a", "b"):
+        folder = tmp_path / arm / small_pai.CLIP
+        video = write_clip(folder)
+        stem = folder / small_pai.CLIP
+        rollout(folder, arm=arm, output=f"{stem}_inference.json", vis_data=f"{stem}_vis_data.npz")
+        if arm == "a":
+            video.unlink()
+    with pytest.raises(InputError, match=r"1 of 2 rollouts were not drawn; the first: .*no such file"):
+        draw_overlay.main(["--folder", str(tmp_path)])
+    assert (tmp_path / "b" / small_pai.CLIP / f"{small_pai.CLIP}_overlay.mp4").is_file()
+
+
 def test_a_folder_without_rollouts_is_bad_input(tmp_path: Path) -> None:
     with pytest.raises(InputError, match=r"no \*_vis_data.npz"):
         draw_overlay.main(["--folder", str(tmp_path)])
+
+
+def test_without_calibration_the_picture_says_that_it_is_a_pinhole(
+    rollout, root: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    shutil.copytree(root, tmp_path / "pai")
+    shutil.rmtree(tmp_path / "pai/calibration")
+    notes: list[str] = []
+
+    def spy(frame, camera, paths, labels, *rest):
+        assert not camera.calibrated
+        notes.extend(labels.notes)
+        return draw_frame(frame, camera, paths, labels, *rest)
+
+    monkeypatch.setattr("relane.overlay.draw_frame", spy)
+    write_clip(tmp_path)
+    rollout(pai_root=tmp_path / "pai", output=tmp_path / "c_inference.json", vis_data=tmp_path / "c_vis_data.npz")
+    draw_overlay.main(["--folder", str(tmp_path)])
+    assert set(notes) == {"no calibration: pinhole by field of view, off by tens of pixels"}

@@ -44,6 +44,11 @@ def test_a_folder_an_instruction_is_an_arm_each_and_unedited_arms_are_left_out(t
     assert [file.arm for file in discover(put(tmp_path, *names))] == ["sham", "white-dashed"]
 
 
+def test_folders_that_only_sort_the_videos_name_no_arm(tmp_path):
+    names = [f"{FRONT}/chunk_000{n}/yellow/{c}/{c}.{FRONT}_vp_edit_sample0.mp4" for n, c in enumerate("ab")]
+    assert [(file.arm, file.clip_id) for file in discover(put(tmp_path, *names))] == [("yellow", "a"), ("yellow", "b")]
+
+
 def test_the_json_beside_a_video_is_found(tmp_path):
     source = put(tmp_path / "x", f"a.{FRONT}_vp_edit_sample0.mp4", f"a.{FRONT}_vp_edit_sample0.json")
     assert discover(source)[0].sidecar.endswith(f"x/a.{FRONT}_vp_edit_sample0.json")

@@ -11,7 +11,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from relane.effects import paths
-from relane.effects.statistics import holm, interval, share_above, sign_flip_p, summarize
+from relane.effects.statistics import equivalence_p, holm, interval, share_above, sign_flip_p, summarize
 from relane.errors import InputError
 
 T = 0.1 * np.arange(1, 65)
@@ -165,6 +165,55 @@ def test_simulated_studies_cover_the_planted_effect_and_stay_silent_without_one(
     assert found / 150 >= 0.75
 
 
+def test_an_interval_stays_finite_where_most_clips_show_nothing():
+    values = [0.0] * 9 + [1.0]
+    low, high = interval(values, "mean", 1000, np.random.default_rng(0))
+    assert low < 0.1 < high
+    assert high - low < 2
+
+
+def test_the_interval_of_the_mean_is_wider_with_fewer_clips():
+    rng = np.random.default_rng(3)
+    values = rng.normal(0.3, 0.5, 40)
+    widths = [np.ptp(interval(values[:n], "mean", 2000, rng)) / values[:n].std() for n in (5, 10, 40)]
+    assert widths[0] > widths[1] > widths[2]
+
+
+@pytest.mark.parametrize(
+    ("values", "shown"),
+    [
+        ([0.01, -0.01, 0.0, 0.02, -0.02, 0.01], True),
+        ([0.3, 0.31, 0.29, 0.3, 0.32, 0.3], False),  # an effect
+        ([1.0, -1.0, 0.9, -0.9, 1.1, -1.1], False),  # too noisy to tell: a large p of the other test would not tell
+        ([0.0] * 6, True),
+        ([0.2] * 6, False),
+    ],
+)
+def test_equivalence_is_shown_by_small_differences_and_by_nothing_else(values, shown):
+    assert (equivalence_p(values, 0.1) <= 0.05) is shown
+
+
+def test_an_effect_as_large_as_the_margin_is_seldom_called_none():
+    rng = np.random.default_rng(8)
+    called = [equivalence_p(rng.normal(0.1, 0.05, 20), 0.1) <= 0.05 for _ in range(400)]
+    assert np.mean(called) <= 0.08
+
+
+def test_with_few_clips_the_notes_say_how_small_p_can_be(tmp_path):
+    def notes(clips):
+        folder = tmp_path / str(clips)
+        folder.mkdir()
+        found = call(folder, "--inferences", *write_study(folder / "in", clips))["notes"]
+        return [note for note in found if "p cannot be below" in note]
+
+    assert "below 0.0625" in notes(5)[0]
+    assert not notes(6)
+
+
+def test_equivalence_needs_five_clips():
+    assert equivalence_p([0.0] * 4, 0.1) is None
+
+
 # Files
 
 
@@ -258,6 +307,13 @@ def test_the_same_rollouts_give_the_same_bytes(tmp_path):
         assert path.read_bytes() == (tmp_path / "b" / path.relative_to(tmp_path / "a")).read_bytes(), path.name
 
 
+def test_a_run_in_which_nothing_could_be_driven_names_every_failure(tmp_path):
+    found = [write_rollout(tmp_path, arm, "c", arc(), success=False, error="no t0") for arm in ("original", "edit")]
+    result = call(tmp_path, "--inferences", *found, '--action-unchanged=["edit"]')
+    assert "None of 2 rollouts succeeded" in result["no_driving_reason"]
+    assert (tmp_path / "r.txt").read_text().count("no t0") == 2
+
+
 def test_without_rollouts_the_files_say_why(tmp_path):
     result = call(tmp_path, "--inferences", "--no-driving-reason=no ego motion comes with these clips")
     assert result["no_driving_reason"] == "no ego motion comes with these clips"
@@ -277,6 +333,52 @@ def test_several_t0_of_one_clip_count_as_one_clip(tmp_path):
     result = call(tmp_path, "--inferences", *found)
     assert result["arms"]["sham"]["quantities"]["lateral_m"]["n"] == 1
     assert result["arms"]["sham"]["quantities"]["lateral_m"]["mean"] == pytest.approx(1.0)
+
+
+def test_shares_of_clips_count_clips_and_not_instants(tmp_path):
+    found = []
+    for k, shifts in enumerate(((1.0, 1.0, 1.0), (0.0, 0.0, 0.0))):  # one clip beyond 0.5 m at all its instants
+        for t, left in enumerate(shifts[: 3 - 2 * k]):
+            for arm, move in (("original", 0.0), ("sham", left)):
+                pred = arc() + move * LEFT
+                found.append(write_rollout(tmp_path / f"t{t}", arm, f"clip{k}", pred, t0_us=5_000_000 + t))
+    assert call(tmp_path, "--inferences", *found)["arms"]["sham"]["share_beyond_half_a_metre"] == 0.5
+
+
+def test_an_effect_is_split_into_what_is_seen_and_what_is_said(tmp_path):
+    found = []
+    for k in range(5):
+        base = arc(8 + k, 0.002)
+        found.append(write_rollout(tmp_path, "original", f"clip{k}", base, reasoning="free"))
+        found.append(write_rollout(tmp_path, "edit", f"clip{k}", base + 1.0 * LEFT, reasoning="free"))
+        # With the original's words the path moves by 0.3 m: the other 0.7 m went through words.
+        found.append(write_rollout(tmp_path / "2", "edit", f"clip{k}", base + 0.3 * LEFT, reasoning="shared"))
+    result = call(tmp_path, "--inferences", *found)
+    quantities = result["arms"]["edit"]["quantities"]
+    assert quantities["lateral_m"]["n"] == 5
+    assert {"vision_lateral_m", "words_lateral_m"} <= result["quantities"].keys()
+    total, seen, said = (quantities[name]["mean"] for name in ("lateral_m", "vision_lateral_m", "words_lateral_m"))
+    assert seen + said == pytest.approx(total)
+    assert seen / total == pytest.approx(0.3)
+    assert quantities["words_displacement_m"]["mean"] == pytest.approx(0.7, abs=0.01)
+    assert "original's words" in (tmp_path / "r.txt").read_text()
+    assert len(json.loads((tmp_path / "all.json").read_text())) == 15
+
+
+def test_a_run_with_shared_words_alone_has_them_as_its_effects(tmp_path):
+    found = [write_rollout(tmp_path, arm, "c", arc(), reasoning="shared") for arm in ("original", "edit")]
+    result = call(tmp_path, "--inferences", *found)
+    assert result["arms"]["edit"]["quantities"]["lateral_m"]["n"] == 1
+    assert not any(name.startswith(("vision", "words")) for name in result["quantities"])
+
+
+def test_arms_that_leave_the_right_action_unchanged_may_be_held_against_the_recorded_future(tmp_path):
+    found = write_study(tmp_path / "in", 2)
+    result = call(tmp_path, "--inferences", *found, '--action-unchanged=["single-white-dashed"]')
+    assert result["arms"]["single-white-dashed"]["recorded_future_valid"] is True
+    assert any("declared to leave the right action unchanged" in note for note in result["notes"])
+    with pytest.raises(InputError, match=r"'yellow' is no arm of these rollouts; there are original, floor, sham"):
+        call(tmp_path, "--inferences", *found, '--action-unchanged=["yellow"]')
 
 
 def test_the_arm_is_read_from_the_folder_where_the_json_does_not_say(tmp_path):

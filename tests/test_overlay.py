@@ -5,7 +5,18 @@ import numpy as np
 import pytest
 
 from relane.camera import FTheta, RigCamera, yaw_mount
-from relane.overlay import INSET, RED, SAMPLE_COLORS, WHITE, Labels, Paths, draw_frame, output_size, revealed
+from relane.overlay import (
+    INSET,
+    RED,
+    SAMPLE_COLORS,
+    WHITE,
+    Labels,
+    Paths,
+    draw_frame,
+    draw_notes,
+    output_size,
+    revealed,
+)
 
 WIDTH, HEIGHT = 960, 540
 CAMERA = RigCamera(
@@ -100,20 +111,72 @@ def test_a_small_video_is_scaled_up_so_that_text_can_be_read() -> None:
     assert np.linalg.norm(near(road(picture), SAMPLE_COLORS[0]) - pixel, axis=1).min() < 2
 
 
-def test_the_head_up_line_says_how_far_the_edit_moved_the_path(monkeypatch: pytest.MonkeyPatch) -> None:
-    texts: list[str] = []
+@pytest.fixture
+def texts(monkeypatch: pytest.MonkeyPatch) -> list[tuple[str, tuple[int, int], float]]:
+    """What is written from now on: text, place, scale."""
+    written: list[tuple[str, tuple[int, int], float]] = []
     put = cv2.putText
-    monkeypatch.setattr(cv2, "putText", lambda image, text, *rest: texts.append(text) or put(image, text, *rest))
+
+    def spy(image, text, at, font, scale, *rest):
+        written.append((text, at, scale))
+        return put(image, text, at, font, scale, *rest)
+
+    monkeypatch.setattr(cv2, "putText", spy)
+    return written
+
+
+def right_end(written: tuple[str, tuple[int, int], float]) -> int:
+    """The column where a text ends."""
+    text, (left, _), scale = written
+    return left + cv2.getTextSize(text, cv2.FONT_HERSHEY_SIMPLEX, scale, 1)[0][0]
+
+
+def test_the_head_up_line_says_how_far_the_edit_moved_the_path(texts) -> None:
     drawn(Paths(line(0), line(1.0)[None], HISTORY, line(-0.5)[None]), notes=["no calibration: pinhole"])
-    head = next(text for text in texts if "minADE" in text)
-    assert [part.strip() for part in head.split("|")] == [
-        "yellow",
-        "minADE 1.50 m",
-        "displacement 1.50 m",
-        "clip",
-        "front",
-    ]
-    assert "no calibration: pinhole" in texts
+    written = [text for text, _, _ in texts]
+    head = next(text for text in written if "minADE" in text)
+    parts = [part.strip() for part in head.split("|")]
+    assert parts == ["yellow", "minADE 1.50 m", "displacement 1.50 m", "clip", "front"]
+    assert "no calibration: pinhole" in written
+
+
+def test_a_long_head_up_line_takes_two_rows_and_is_not_shrunk(texts) -> None:
+    labels = Labels("double-yellow-solid-left-and-single-white-dashed-right", "0" * 36, "c" * 26, 1.5)
+    draw_frame(BLACK, CAMERA, Paths(line(0), line(1.0)[None], HISTORY), labels, HERE, 64)
+    head = [found for found in texts if "|" in found[0]]
+    assert len(head) == 2
+    assert head[0][1][1] < head[1][1][1]
+    assert min(scale for _, _, scale in head) == pytest.approx(0.55)
+
+
+def test_no_text_is_cut_off_at_the_right_or_covers_the_legend(texts) -> None:
+    words = "not driven: " + "results/002/vp/yellow/" + "x" * 200 + ".mp4: its last frame does not reach t0_us 5100000"
+    for width in (320, 960, 1920):
+        texts.clear()
+        frame = np.zeros((width * 9 // 16, width, 3), np.uint8)
+        drawn(Paths(line(0), line(1.0)[None], HISTORY, line(-1.0)[None]), frame=frame, notes=[words])
+        wide, _ = output_size(width, width * 9 // 16)
+        assert max(map(right_end, texts)) <= wide
+        legend = min(at[0] for text, at, _ in texts if text in ("recorded", "original arm"))
+        notes = [found for found in texts if "x" * 20 in found[0] or "t0_us" in found[0]]
+        assert notes
+        assert max(map(right_end, notes)) < legend
+
+
+def test_text_grows_with_the_picture_and_lines_keep_their_width(texts) -> None:
+    scale = {}
+    for width in (960, 1920):
+        texts.clear()
+        drawn(Paths(line(0), line(1.0)[None], HISTORY), frame=np.zeros((width * 9 // 16, width, 3), np.uint8))
+        scale[width] = next(scale for text, _, scale in texts if text == "recorded")
+    assert scale[1920] == pytest.approx(2 * scale[960])
+
+
+def test_an_arm_that_was_not_driven_shows_its_video_and_the_reason(texts) -> None:
+    frame = np.full((HEIGHT, WIDTH, 3), 90, np.uint8)
+    picture = draw_notes(frame, Labels("yellow", "clip", "front", None, ["not driven: no ego motion"]))
+    assert "not driven: no ego motion" in [text for text, _, _ in texts]
+    assert (picture[200:] == 90).all()
 
 
 def test_the_frame_itself_is_not_drawn_on() -> None:

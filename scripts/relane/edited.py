@@ -2,7 +2,8 @@
 
 An edited video is a file `<clip_id>.<camera>_vp_edit_sample0.mp4`; everything else beside it (`_generated.mp4` and the
 like) is left out. Its arm is named by the folders between the root and the file, without those that only repeat the
-video's own name; a file that lies in the root itself belongs to the arm named like the root:
+video's own name or number its chunk (`chunk_0000`); a file that lies in the root itself belongs to the arm named like
+the root:
 
     edits/yellow/<video>_vp_edit_sample0.mp4              edits: arm yellow;  edits/yellow: arm yellow
     results/001/vp/yellow/<video>/<video>_vp_edit_sample0.mp4    results/001/vp: arm yellow
@@ -97,8 +98,8 @@ def discover(source: str) -> list[EditedFile]:
 
 
 def _arm(root: str, name: str, clip_id: str, camera: str) -> str:
-    own = (clip_id, f"{clip_id}.{camera}", PurePosixPath(name).stem)
-    folders = [part for part in PurePosixPath(name).parts[:-1] if part not in own]
+    own = (clip_id, camera, f"{clip_id}.{camera}", PurePosixPath(name).stem)
+    folders = [p for p in PurePosixPath(name).parts[:-1] if p not in own and not re.fullmatch(r"chunk_\d+", p)]
     arm = slugify("-".join(folders) or root)[:LONGEST_SLUG].strip("-")
     if not arm:
         raise InputError(f"{root}/{name}: no arm can be named after its folder; rename it to letters and digits")

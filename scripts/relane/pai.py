@@ -152,17 +152,20 @@ class Clip:
         known = dataset.clip_index.index
         if clip_id not in known:
             near = difflib.get_close_matches(clip_id, known.astype(str), n=3, cutoff=0.5)
-            hint = f"; near it: {', '.join(near)}" if near else ""
+            hint = f"; near it: {', '.join(near)}" if near else "; correct the clip id, or fetch the clip"
             raise UndrivableError(f"clip {clip_id!r} is not among the {len(known)} clips of {self.root}{hint}")
 
     def _feature(self, feature: str):
         try:
-            return self.dataset.get_clip_feature(self.clip_id, feature, maybe_stream=True)
+            with np.errstate(invalid="ignore"):  # NaN is told as an error below, not warned of before
+                return self.dataset.get_clip_feature(self.clip_id, feature, maybe_stream=True)
         except (FileNotFoundError, KeyError, ValueError, zipfile.BadZipFile) as error:
             detail = (str(error).splitlines() or [""])[0][:200]
-            # A file that is not there can be fetched; values that make no path are the clip's own fault.
-            kind = InputError if isinstance(error, (FileNotFoundError, zipfile.BadZipFile)) else UndrivableError
-            raise kind(f"clip {self.clip_id}: no readable {feature} in {self.root} ({detail})") from None
+            told = f"clip {self.clip_id}: no readable {feature} in {self.root} ({detail})"
+            if isinstance(error, (FileNotFoundError, zipfile.BadZipFile)):
+                raise InputError(f"{told}; fetch it again") from None
+            # No poses can be made of such values: the clip's own fault.
+            raise UndrivableError(f"{told}: NaN, or a table that lacks a column; leave the clip out") from None
 
     @functools.cached_property
     def _ego(self):

@@ -4,6 +4,8 @@ import html
 import html.parser
 import re
 import shutil
+import sys
+from collections.abc import Sequence
 from pathlib import Path
 from urllib.parse import unquote
 
@@ -47,10 +49,10 @@ class Page(html.parser.HTMLParser):
         return [attrs[key] for _, attrs in self.tags for key in ("src", "href") if attrs.get(key)]
 
 
-def make(folder: Path, driven: bool = True) -> Page:
+def make(folder: Path, driven: bool = True, more: Sequence[str] = ()) -> Page:
     clips = ["--clips", CLIP] if driven else ["--clips", "--no-driving-reason", "no ego motion with these clips"]
     where = ["--run-folder", str(folder), "--run", "t", "--output", str(folder / "report")]
-    script.main([*where, "--videos", VIDEO, "--arms", *ARMS, *clips])
+    script.main([*where, "--videos", VIDEO, "--arms", *ARMS, *clips, *more])
     return Page((folder / "report/index.html").read_text(encoding="utf-8"))
 
 
@@ -121,6 +123,25 @@ def test_without_driving_the_page_says_why_and_shows_the_edits(tmp_path):
     videos = [attrs["src"] for tag, attrs in page.tags if tag == "video"]
     assert len(videos) == 2 * 2
     assert not any("overlay" in src for src in videos)
+
+
+def test_an_arm_edited_elsewhere_is_shown_for_the_videos_that_it_has(folder, monkeypatch):
+    monkeypatch.setattr(sys.modules[__name__], "ARMS", (*ARMS, "dusk", "snow"))
+    edited = folder / "vp/dusk" / VIDEO / f"{VIDEO}_vp_edit_sample0.mp4"
+    edited.parent.mkdir(parents=True)
+    shutil.copy(folder / "vp/sham" / VIDEO / edited.name, edited)
+    shutil.copytree(folder / "alpamayo/sham", folder / "alpamayo/dusk")
+    page = make(folder, more=["--foreign-arms", "dusk", "snow"])
+    assert "edited elsewhere" in page.text
+    assert any("/dusk/edited.mp4" in name for name in page.references())
+    assert any("/dusk/overlay.mp4" in name for name in page.references())
+    assert not any("/snow/" in name for name in page.references())
+
+
+def test_a_clip_that_was_not_driven_in_an_arm_says_why(folder):
+    inference = folder / "alpamayo/sham" / CLIP / f"{CLIP}_inference.json"
+    write_json(inference, read_json(inference) | {"success": False, "error": "no ego motion around t0_us 9"})
+    assert "no ego motion around t0_us 9" in make(folder).text
 
 
 def test_a_run_without_a_critic_has_one_unjudged_try(folder):

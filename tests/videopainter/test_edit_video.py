@@ -1,7 +1,6 @@
 """The script end to end on the tiny checkpoints."""
 
 import json
-import re
 import subprocess
 import sys
 from pathlib import Path
@@ -22,7 +21,7 @@ def write_inputs(folder, masks: np.ndarray) -> np.ndarray:
     y, x = np.mgrid[:HEIGHT, :WIDTH]
     frames = [np.stack([x // 2, y, (x + y + 8 * t) % 256], axis=-1).astype(np.uint8) for t in range(FRAMES)]
     video.write_video(folder / "clip.mp4", frames, 10)
-    (folder / "clip.json").write_text(json.dumps({"video": "a.front", "fps": 10, "frames": FRAMES}))
+    (folder / "clip.json").write_text(json.dumps({"video": "a.front", "fps": 10, "t_us": list(range(FRAMES))}))
     np.savez_compressed(folder / "region.npz", masks.astype(np.uint8))
     Image.fromarray(frames[0][:, ::-1]).save(folder / "first.png")
     (folder / "first.json").write_text(json.dumps({"caption": "road with double yellow solid lane markings"}))
@@ -98,6 +97,7 @@ def test_an_edit_changes_the_mask_alone_and_is_recorded(tmp_path, tiny, written)
     assert {"text", "encode", "denoise", "decode", "write"} <= record["seconds"].keys()
     assert record["gpu_peak_bytes"] == 0
     assert record["host_peak_bytes"] > 0
+    assert record["t_us"] == list(range(FRAMES))
     assert set(record["inputs"]) == {"clip", "clip_json", "inpaint_masks", "first_frame", "first_frame_json"}
 
 
@@ -204,7 +204,7 @@ def test_bad_input_is_named_and_nothing_is_written(tmp_path, tiny, damage, messa
 def test_a_short_clip_names_the_frames_needed(tmp_path, tiny, monkeypatch):
     monkeypatch.setitem(globals(), "FRAMES", 16)
     write_inputs(tmp_path, trapezoid())
-    with pytest.raises(InputError, match=re.escape("16 frames; the video model needs at least 17")):
+    with pytest.raises(InputError, match=r"clip\.mp4: the clip has 16 frames; the video model needs at least 17"):
         edit_video.main(arguments(tmp_path, tiny))
 
 

@@ -240,6 +240,12 @@ def notes_on(rows: Sequence[dict[str, Any]], rollouts: Sequence[Rollout], unchan
             f"{len(clips)} clip{'s' if len(clips) > 1 else ''}: the numbers hold for what was driven, no further. "
             f"Intervals and p values need at least {FEWEST} clips, because the clip is the unit that is resampled."
         )
+    least = 2.0 ** (1 - len(clips))
+    if len(clips) >= FEWEST and least * max(1, len(edits)) > 1 - LEVEL:
+        notes.append(
+            f"{len(clips)} clips in {len(edits)} edit arm{'s' if len(edits) != 1 else ''}: even if every clip moves to "
+            f"the same side, p cannot be below {least * max(1, len(edits)):.3g} after correction."
+        )
     if rows and SHAM not in arms:
         notes.append(
             "No sham arm: what the editor does to the pictures by itself cannot be told from what the markings do."
