@@ -166,3 +166,13 @@ def test_a_killed_job_leaves_nothing_half_written_and_the_rerun_finishes(demo):
     for video in videos(demo):
         first, second = (demo / "results" / run / "sam2" / video / "masks.npz" for run in (RUN, "killed"))
         assert first.read_bytes() == second.read_bytes()
+
+
+def test_models_were_loaded_for_fewer_items_than_there_are(demo):
+    results = demo / "results" / RUN
+    for pattern in ("vp/*/*/*_first_frame.json", "vp/*/*/*_vp_edit_sample0.json", "vp/*/*/eval_*.json"):
+        costs = [json.loads(path.read_text())["worker"] for path in results.glob(pattern)]
+        assert len(costs) == len(EDIT_ARMS) * len(videos(demo))
+        loads = sum(not cost["models_were_loaded"] for cost in costs)
+        assert 1 <= loads < len(costs), pattern
+        assert all(cost["work_seconds"] > 0 for cost in costs)
