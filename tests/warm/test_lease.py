@@ -6,6 +6,7 @@ import socket
 import subprocess
 import sys
 from pathlib import Path
+from threading import Timer
 
 import pytest
 
@@ -29,6 +30,14 @@ def test_a_place_is_taken_once_and_free_again_after(tmp_path):
         assert held.visible == "a"
         assert lease.try_take(tmp_path, (A,)) is None
     assert lease.try_take(tmp_path, (A,))
+
+
+def test_a_long_wait_is_said_once(tmp_path, monkeypatch, capsys):
+    monkeypatch.setattr(lease, "SAY_AFTER_SECONDS", 0.1)
+    held = lease.try_take(tmp_path, (A,))
+    Timer(0.6, held.release).start()
+    with lease.take(tmp_path, [(A,)], "key"):
+        assert capsys.readouterr().err == "waiting for one of a: all are in use\n"
 
 
 def test_all_places_or_none(tmp_path):

@@ -8,6 +8,7 @@ import contextlib
 import fcntl
 import json
 import os
+import sys
 import time
 from collections.abc import Iterator
 from dataclasses import asdict, dataclass
@@ -16,6 +17,8 @@ from pathlib import Path
 from relane.files import write_json
 
 from .places import Place
+
+SAY_AFTER_SECONDS = 5.0  # a job that waits longer for its GPU says so in its log
 
 
 def started(pid: int) -> int | None:
@@ -158,7 +161,7 @@ def serves(record: Record, places: tuple[Place, ...], key: str) -> bool:
 @contextlib.contextmanager
 def take(private: Path, candidates: list[tuple[Place, ...]], key: str) -> Iterator[Lease]:
     """Lease one of the candidates, the best that is free; waits until one is."""
-    waited = 0.02
+    waited, said, since = 0.02, False, time.monotonic()
     while True:
         for places in sorted(candidates, key=lambda each: _preference(private, each, key)):
             lease = try_take(private, places)
@@ -168,5 +171,9 @@ def take(private: Path, candidates: list[tuple[Place, ...]], key: str) -> Iterat
                 finally:
                     lease.release()
                 return
+        if not said and time.monotonic() - since > SAY_AFTER_SECONDS:
+            names = ", ".join("+".join(place.name for place in places) for places in candidates)
+            print(f"waiting for one of {names}: all are in use", file=sys.stderr, flush=True)
+            said = True
         time.sleep(waited)
         waited = min(waited * 1.5, 0.25)

@@ -67,7 +67,8 @@ def gpus(private: Path) -> list[Place]:
     """This process's GPUs: those of RELANE_GPUS, else of CUDA_VISIBLE_DEVICES, else all that nvidia-smi lists.
 
     RELANE_GPUS is a comma-separated list of values for CUDA_VISIBLE_DEVICES, each taken as it stands. Indices are
-    turned into the GPUs' UUIDs, so that two runs with other numberings still agree on what is locked.
+    turned into the GPUs' UUIDs, so that two runs with other numberings still agree on what is locked; they count as in
+    nvidia-smi, which is CUDA's own order wherever a machine's GPUs are alike.
     """
     if "RELANE_GPUS" in os.environ:
         return _named(os.environ["RELANE_GPUS"].split(","))
@@ -82,9 +83,12 @@ def gpus(private: Path) -> list[Place]:
         entries = entries[: entries.index("-1")]
     if not listed:
         return _named(entries)
-    names = []
+    names, known = [], [name for group in listed for name in group]
     for entry in entries:
-        names += listed[int(entry)] if entry.isdecimal() and int(entry) < len(listed) else [entry]
+        if entry.isdecimal() and int(entry) < len(listed):
+            names += listed[int(entry)]
+        else:  # a UUID may be cut short
+            names += [name for name in known if name.startswith(entry)][:1] or [entry]
     return _named(names)
 
 
