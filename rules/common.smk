@@ -96,7 +96,7 @@ localrules:
 
 def end_workers() -> None:
     """Let the workers go that no other run uses. They would by themselves, soon after this process has ended."""
-    if config["workers"]["enabled"]:
+    if str(config["workers"]["enabled"]).lower() == "true":
         warm_workers.stop_all((OWNER, started(OWNER)))
 
 
