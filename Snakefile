@@ -25,3 +25,11 @@ rule all:
     default_target: True
     input:
         rules.report.input,
+
+
+onsuccess:
+    end_workers()
+
+
+onerror:
+    end_workers()

@@ -11,12 +11,11 @@ with the asked markings is the ideal edit. A row a region:
     seam      grey levels that the edit adds to the step across the mask's edge
     flicker   change from frame to frame on the asphalt, over that of the ideal edit (1: as steady as the world itself)
     count, color, pattern, all: share of frames whose line a judge by pixels reads as asked, of those that it reads so
-              in the ideal edit; for all edits, and the pattern for dashed ones alone
+              in the ideal edit. dashed: the pattern in edits to dashed lines; first: all, in the first frame alone
     dB        PSNR on the road against the ideal edit
 """
 
 import argparse
-import itertools
 import shlex
 import sys
 import tempfile
@@ -83,10 +82,7 @@ def parser() -> argparse.ArgumentParser:
     add("--edits", nargs="+", default=["single-white-dashed", "double-yellow-solid"], metavar="COUNT-COLOR-PATTERN")
     add("--regions", nargs="+", choices=REGIONS, default=list(REGIONS))
     add("--first", choices=("painted", "ideal"), default="painted", help="ideal: the video model alone is measured")
-    add("--paint-steps", type=int, default=0, help="of FLUX Fill; 0: the demo's")
-    add("--video-steps", type=int, default=0, help="of VideoPainter; 0: the demo's")
-    add("--guidance", type=float, default=0.0, help="of VideoPainter; 0: the demo's")
-    add("--keep-masked-pixels", type=cli.true_or_false, default=None, help="default: the demo's")
+    add("--set", nargs="+", default=[], metavar="SECTION.KEY=VALUE", help="over the demo's, as video.color_match=true")
     add("--device", default="auto")
     add("--keep", type=Path, help="folder for every video, to look at; default: none is kept")
     return options
@@ -98,14 +94,12 @@ def settings(args: argparse.Namespace) -> dict[str, dict]:
     config = {part: both[0][part] | both[1].get(part, {}) for part in ("first_frame", "video", "region")}
     config["first_frame"] |= {"caption_refine_iters": 0, "lora": ""}
     config["video"] |= {"crf": 0}  # what is measured is the edit, not the codec
-    if args.paint_steps:
-        config["first_frame"]["num_inference_steps"] = args.paint_steps
-    if args.video_steps:
-        config["video"]["num_inference_steps"] = args.video_steps
-    if args.guidance:
-        config["video"]["guidance_scale"] = args.guidance
-    if args.keep_masked_pixels is not None:
-        config["first_frame"]["keep_masked_pixels"] = args.keep_masked_pixels
+    for text in args.set:
+        name, _, value = text.partition("=")
+        section, _, key = name.partition(".")
+        if key not in config.get(section, {}):
+            raise InputError(f"--set {text}: no key {name} among first_frame, video and region")
+        config[section][key] = yaml.safe_load(value)
     return config
 
 
@@ -237,6 +231,8 @@ def measure(drive: Drive, ideal: list[Frame], wanted: Attributes, masks: np.ndar
         for name, value in right.items():
             found[name].append(value)
         found["all"].append(all(right.values()))
+        if index == 0:
+            found["first"].append(all(right.values()))
         if wanted.pattern == "dashed":
             found["dashed"].append(right["pattern"])
     return found
@@ -252,6 +248,7 @@ COLUMNS = {
     "pattern": "{:8.0%}",
     "dashed": "{:7.0%}",
     "all": "{:5.0%}",
+    "first": "{:6.0%}",
     "dB": "{:6.1f}",
 }
 
@@ -263,16 +260,16 @@ def row(name: str, found: dict[str, list]) -> str:
         values = [value for value in found[column] if value is not None]
         width = len(form.format(0))
         cells.append(form.format(float(np.mean(values))) if values else "-".rjust(width))
-    return f"{name:16s}" + " ".join(cells)
+    return f"{name:32s}" + " ".join(cells)
 
 
 def head() -> str:
     """The columns' names."""
-    return " " * 16 + " ".join(name.rjust(len(form.format(0))) for name, form in COLUMNS.items())
+    return " " * 32 + " ".join(name.rjust(len(form.format(0))) for name, form in COLUMNS.items())
 
 
 def table(args: argparse.Namespace, folder: Path) -> dict[str, dict[str, list]]:
-    """All values by region, and of the unedited source."""
+    """All values by region and of the unedited source, over all edits and (indented) by edit."""
     config = settings(args)
     edits = [parse_slug(text) for text in args.edits]
     found: dict[str, dict[str, list]] = defaultdict(lambda: defaultdict(list))
@@ -290,6 +287,7 @@ def table(args: argparse.Namespace, folder: Path) -> dict[str, dict[str, list]]:
             for name, (mask, edit) in results.items():
                 for column, values in measure(drive, ideal, wanted, mask, edit).items():
                     found[name][column] += values
+                    found[f"  {name} {wanted.slug()}"][column] += values
             print(
                 f"{drive.folder.name}: {drive.scene.attributes.slug()} -> {wanted.slug()}", file=sys.stderr, flush=True
             )
@@ -306,10 +304,10 @@ def main(argv: list[str] | None = None) -> None:
         found = table(args, args.keep or Path(temporary))
     print(
         f"{args.checkpoints.name}: {args.clips} clips of world {args.seed}, {args.frames} frames, edits"
-        f" {', '.join(args.edits)}, first frame {args.first}"
+        f" {', '.join(args.edits)}, first frame {args.first} {' '.join(args.set)}"
     )
     print(head())
-    for name in itertools.chain(args.regions, ["unedited"]):
+    for name in sorted(found, key=lambda name: (name.startswith(" "), name)):
         print(row(name, found[name]))
 
 

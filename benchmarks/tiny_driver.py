@@ -88,8 +88,8 @@ def accuracy(policy: Policy, args: argparse.Namespace) -> None:
         truth = ego(scene.drive, T0)[3]
         straight = np.stack([0.1 * out.v0[0] * np.arange(1, 65), np.zeros(64)], -1)
         each = ade(distances(out.xyz[0][..., :2], truth))
-        said = sum(bool(reply["cot"]) for reply in out.text[0]) / args.samples
-        rows[slower].append((min_ade_of(each, 6), each.mean(), ade(distances(straight[None], truth))[0], said))
+        straight_on = ade(distances(straight[None], truth))[0]
+        rows[slower].append((min_ade_of(each, 6), each.mean(), straight_on, out.complete.mean()))
     print(f"accuracy, {args.drives} held-out drives, metres")
     print(f"  {'':22}{'minADE_6':>10}{'ADE':>10}{'straight':>10}{'ratio':>8}{'complete':>10}")
     for name, part in (("slower car ahead", rows[True]), ("free road", rows[False]), ("all", rows[True] + rows[False])):

@@ -4,6 +4,8 @@ INPUTS:  config (config/config.yaml and what is laid over it), the clip sheet, t
 OUTPUTS: none; the names below are what the other rule files may use
 """
 
+import os
+import shlex
 import sys
 
 sys.path.insert(0, str(Path(workflow.basedir) / "scripts"))
@@ -15,10 +17,13 @@ from relane.digest import code_digest, weights_digest
 from relane.errors import InputError
 from relane.sheet import Clip, check_clips, read_sheet
 from relane.sources import resolve_local
+from relane.warm import client as warm_workers
+from relane.warm.lease import started
 
 # The interpreter that runs Snakemake runs the scripts too, whether or not the environment is activated.
 PYTHON = sys.executable
 SCRIPTS = Path(workflow.basedir) / "scripts"
+OWNER = os.getpid()
 
 
 def read_inputs() -> tuple[dict[str, Clip], dict[str, str]]:
@@ -51,6 +56,13 @@ try:
 except InputError as error:
     raise WorkflowError(str(error)) from None
 
+# Model scripts run on a GPU of their own, in a worker that keeps their models (docs/workers.md). Rules name it in `shell:`
+# and never in `params:`: where a job runs is no reason to run it again.
+ON_GPU = " ".join(
+    [shlex.quote(PYTHON), shlex.quote(str(SCRIPTS / "on_gpu.py")), f"--owner={OWNER}"]
+    + [relane_config.flags(config["workers"])]
+)
+
 RUN = config["run"]
 FOREIGN_ARMS = list(dict.fromkeys(arm for arm, _ in FOREIGN))
 # The floor is the original once more with other noise: it says how far the model moves by itself.
@@ -80,6 +92,12 @@ wildcard_constraints:
 
 localrules:
     all,
+
+
+def end_workers() -> None:
+    """Let the workers go that no other run uses. They would by themselves, soon after this process has ended."""
+    if config["workers"]["enabled"]:
+        warm_workers.stop_all((OWNER, started(OWNER)))
 
 
 def flags(section: str, leave_out: tuple[str, ...] = ()) -> str:

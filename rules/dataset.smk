@@ -52,7 +52,7 @@ rule dataset_frame:
         weights=weights("sam2"),
         code=code("dataset_frame.py"),
     shell:
-        "{PYTHON:q} {SCRIPTS:q}/dataset_frame.py {params.source} --frame {wildcards.n} --checkpoint {params.checkpoint:q}"
+        "{ON_GPU} {SCRIPTS:q}/dataset_frame.py {params.source} --frame {wildcards.n} --checkpoint {params.checkpoint:q}"
         " {params.flags} --device {resources.device} --output {output:q} > {log:q} 2>&1"
 
 
@@ -76,7 +76,7 @@ rule caption_frames:
         weights=weights("qwen"),
         code=code("caption_frames.py"),
     shell:
-        "{PYTHON:q} {SCRIPTS:q}/caption_frames.py --items {input:q} --qwen {params.qwen:q} {params.flags}"
+        "{ON_GPU} --record {output:q} {SCRIPTS:q}/caption_frames.py --items {input:q} --qwen {params.qwen:q} {params.flags}"
         " --device {resources.device} --output {output:q} > {log:q} 2>&1"
 
 

@@ -136,7 +136,7 @@ rule drive_arm:
         weights=weights("alpamayo"),
         code=code("drive.py"),
     shell:
-        "{PYTHON:q} {SCRIPTS:q}/drive.py --pai-root {params.pai_root:q} --clip-id {wildcards.clip:q}"
+        "{ON_GPU} --record {output.result:q} {SCRIPTS:q}/drive.py --pai-root {params.pai_root:q} --clip-id {wildcards.clip:q}"
         " --videos {input.videos:q} --clip-jsons {input.sidecars:q} --arm {wildcards.arm:q}"
         " --noise-key {params.noise_key:q} --t0-us {params.t0_us} --alpamayo {params.alpamayo:q} {params.flags}"
         " --reasoning {params.reasoning} {params.reasoning_from} --device {resources.device}"

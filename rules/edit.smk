@@ -47,7 +47,7 @@ rule first_frame:
         weights=weights("flux_fill", "qwen"),
         code=code("first_frame.py"),
     shell:
-        "{PYTHON:q} {SCRIPTS:q}/first_frame.py --clip {input.clip:q} --inpaint-masks {input.region:q}"
+        "{ON_GPU} --record {output.sidecar:q} {SCRIPTS:q}/first_frame.py --clip {input.clip:q} --inpaint-masks {input.region:q}"
         " --video {wildcards.video:q} --instruction {params.instruction:q} {params.lora}"
         " --flux-fill {params.flux_fill:q} --qwen {params.qwen:q} {params.flags}"
         " --device {resources.device} --critic-device {resources.critic_device}"
@@ -84,7 +84,7 @@ rule edit_video:
         weights=weights("cogvideox", "videopainter", "videopainter_id"),
         code=code("edit_video.py"),
     shell:
-        "{PYTHON:q} {SCRIPTS:q}/edit_video.py --clip {input.clip:q} --clip-json {input.sidecar:q}"
+        "{ON_GPU} --record {output.sidecar:q} {SCRIPTS:q}/edit_video.py --clip {input.clip:q} --clip-json {input.sidecar:q}"
         " --inpaint-masks {input.region:q} --region-json {input.region_sidecar:q}"
         " --first-frame {input.image:q} --first-frame-json {input.image_sidecar:q}"
         " --cogvideox {params.cogvideox:q} --videopainter {params.videopainter:q}"

@@ -47,7 +47,7 @@ rule train_lora:
         weights=weights("flux_fill"),
         code=code("train_lora.py"),
     shell:
-        "{PYTHON:q} {SCRIPTS:q}/train_lora.py --dataset {params.dataset:q} --flux-fill {params.flux_fill:q}"
+        "{ON_GPU} {SCRIPTS:q}/train_lora.py --dataset {params.dataset:q} --flux-fill {params.flux_fill:q}"
         " {params.flags} --device {resources.device}"
         " --output {params.folder:q} > {log:q} 2>&1"
 

@@ -34,7 +34,7 @@ rule segment_road:
         weights=weights("sam2"),
         code=code("segment_road.py"),
     shell:
-        "{PYTHON:q} {SCRIPTS:q}/segment_road.py --clip {input:q} --checkpoint {params.checkpoint:q} {params.flags}"
+        "{ON_GPU} --record {output.timing:q} {SCRIPTS:q}/segment_road.py --clip {input:q} --checkpoint {params.checkpoint:q} {params.flags}"
         " --device {resources.device} --output {params.folder:q} > {log:q} 2>&1"
 
 

@@ -35,7 +35,7 @@ rule evaluate_edit:
         weights=weights("clip_score", "clip_temporal", "lpips"),
         code=code("evaluate_edit.py"),
     shell:
-        "{PYTHON:q} {SCRIPTS:q}/evaluate_edit.py --video {wildcards.video:q} --clip {input.clip:q} --edited {input.edited:q}"
+        "{ON_GPU} --record {output.values:q} {SCRIPTS:q}/evaluate_edit.py --video {wildcards.video:q} --clip {input.clip:q} --edited {input.edited:q}"
         " --inpaint-masks {input.region:q} --first-frame-json {input.first_frame:q} {params.models} {params.flags}"
         " --device {resources.device} --text {output.text:q} --json {output.values:q} > {log:q} 2>&1"
 

@@ -14,7 +14,7 @@ rule provenance:
     log:
         "logs/{run}/provenance.log",
     params:
-        config=lambda wildcards: relane_config.canonical(config),
+        config=lambda wildcards: relane_config.canonical({k: v for k, v in config.items() if k != "workers"}),
         weights=weights(*config["checkpoints"]),
         code=code("provenance.py"),
     shell:

@@ -10,6 +10,10 @@ from pathlib import Path
 
 from relane import cli
 
+# What `load` reads: a warm worker keeps the models for items that agree in these (relane.warm).
+LOADS = ("qwen", "device", "dtype")
+LESS_MEMORY = "a smaller dataset.batch_size, dataset.dtype: bfloat16"
+
 
 def parser() -> argparse.ArgumentParser:
     """The command line; config keys of the same name with underscores."""

@@ -12,8 +12,11 @@ from pathlib import Path
 
 from relane import cli
 from relane.errors import InputError
+from relane.road_points import POINTS
 
-DEFAULT_POINTS = "[[0.5,0.85],[0.4,0.75],[0.6,0.75],[0.5,0.7],[0.3,0.85],[0.7,0.85],[0.45,0.8],[0.55,0.8],[0.5,0.92]]"
+# What `load` reads: a warm worker keeps the models for items that agree in these (relane.warm).
+LOADS = ("checkpoint", "device", "dtype")
+LESS_MEMORY = "sam2.dtype: bfloat16"
 
 
 def parser() -> argparse.ArgumentParser:
@@ -26,7 +29,11 @@ def parser() -> argparse.ArgumentParser:
     add("--camera", required=True)
     add("--checksum", default="", help="<algorithm>:<value> of the clip sheet; blank: not checked")
     add("--frame", type=int, required=True, help="number of the frame, from 1")
-    add("--points", default=DEFAULT_POINTS, help="JSON list of [x, y] on the road, fractions of the picture")
+    add(
+        "--points",
+        default=str([list(point) for point in POINTS]),
+        help="JSON list of [x, y] on the road, fractions of the picture",
+    )
     add("--negative-points", default="[]", help="JSON list of [x, y] off the road")
     add("--close-holes", type=int, default=15, help="fill holes in the mask up to this many pixels wide")
     add("--dilate", type=int, default=0, help="grow the mask by a square of this many pixels")

@@ -20,6 +20,9 @@ if TYPE_CHECKING:
     from relane.pai import Vehicle
 
 TIME_STEP = 0.1  # seconds; the model's clock, not a property of any video
+# What `load` reads: a warm worker keeps the models for items that agree in these (relane.warm).
+LOADS = ("alpamayo", "device", "dtype")
+LESS_MEMORY = "a smaller drive.num_traj_samples, drive.dtype: bfloat16"
 
 
 def parser() -> argparse.ArgumentParser:
@@ -79,7 +82,7 @@ def run(args: argparse.Namespace, models: Models) -> None:
     from relane.alpamayo.records import save_npz
     from relane.files import write_json
 
-    _check(args)
+    check(args)
     try:
         record, arrays = _drive(args, models)
     except UndrivableError as error:
@@ -128,7 +131,8 @@ def _drive(args: argparse.Namespace, models: Models) -> tuple[dict[str, Any], di
     return result(args, models, scene, rollout, clip.vehicle(), seconds), vis_data(scene, rollout)
 
 
-def _check(args: argparse.Namespace) -> None:
+def check(args: argparse.Namespace) -> None:
+    """Raise InputError for flags that do not go together."""
     if args.clip_jsons and len(args.clip_jsons) != len(args.videos):
         raise InputError(f"--clip-jsons: {len(args.clip_jsons)} given for {len(args.videos)} --videos; give one each")
     if args.num_traj_samples < 1:
@@ -244,7 +248,7 @@ def _memory(device: str) -> dict[str, int]:
 def main(argv: list[str] | None = None) -> None:
     """Command line."""
     args = parser().parse_args(argv)
-    _check(args)  # before minutes of loading
+    check(args)  # before minutes of loading
     run(args, load(args))
 
 

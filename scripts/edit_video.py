@@ -31,6 +31,19 @@ OPTIONS = ("num_inference_steps", "guidance_scale", "strength", "stride", "condi
 OPTIONS += ("replace_gt", "mask_add", "first_frame_gt", "hole_value", "sampler", "first_block_cache", "vae_tiling")
 # Flags of this script alone that decide what the result looks like, recorded beside the options.
 OWN = ("mode", "seed", "negative_prompt", "fit", "mask_feather", "color_match", "id_lora_scale", "dtype", "crf")
+# What `load` reads: a warm worker keeps the models for items that agree in these (relane.warm).
+LOADS = (
+    "cogvideox",
+    "videopainter",
+    "videopainter_id",
+    "id_lora_scale",
+    "attention_backend",
+    "compile",
+    "offload",
+    "device",
+    "dtype",
+)
+LESS_MEMORY = "video.vae_tiling: true, video.offload: model, then sequential"
 
 
 def parser() -> argparse.ArgumentParser:
@@ -108,6 +121,11 @@ def load(args: argparse.Namespace) -> "VideoPainter":
     return models
 
 
+def check(args: argparse.Namespace) -> None:
+    """Raise InputError for a value that does not serve."""
+    options_of(args)
+
+
 def run(args: argparse.Namespace, models: "VideoPainter") -> None:
     """Edit one clip. Raises InputError on bad input, before anything is painted."""
     from relane.compose import choose_region
@@ -117,7 +135,10 @@ def run(args: argparse.Namespace, models: "VideoPainter") -> None:
 
     item = read_item(args)
     options = options_of(args)
-    plan = models.plan(item["frames"], options)
+    try:
+        plan = models.plan(item["frames"], options)
+    except InputError as error:
+        raise InputError(f"{args.clip}: {error}") from None
     watch = Stopwatch(models.device)
     with watch("mask"):
         union, coverage = survey(item["masks"])
@@ -323,7 +344,7 @@ def record(
 def main(argv: list[str] | None = None) -> None:
     """Load the models and edit one clip."""
     args = parser().parse_args(argv)
-    options_of(args)  # a wrong value is found before gigabytes are loaded
+    check(args)  # a wrong value is found before gigabytes are loaded
     run(args, load(args))
 
 

@@ -14,6 +14,10 @@ from pathlib import Path
 from relane import cli
 from relane.errors import InputError
 
+# What `load` reads: a warm worker keeps the models for items that agree in these (relane.warm).
+LOADS = ("clip_score_model", "clip_temporal_model", "lpips_weights", "device", "dtype")
+LESS_MEMORY = "quality.dtype: bfloat16"
+
 
 def parser() -> argparse.ArgumentParser:
     """The command line."""

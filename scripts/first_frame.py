@@ -23,6 +23,9 @@ if TYPE_CHECKING:
 
 SHAM = "sham"
 GIB = 2**30
+# What `load` reads: a warm worker keeps the models for items that agree in these (relane.warm).
+LOADS = ("flux_fill", "lora", "lora_scale", "qwen", "editor_device", "critic_device", "device", "offload", "dtype")
+LESS_MEMORY = "a smaller first_frame.paint_size, first_frame.offload: model, then sequential"
 
 
 def parser() -> argparse.ArgumentParser:
@@ -374,6 +377,7 @@ def peaks() -> dict[str, int]:
 def main(argv: list[str] | None = None) -> None:
     """Entry point."""
     args = parser().parse_args(argv)
+    check(args)  # before minutes of loading
     run(args, load(args))
 
 

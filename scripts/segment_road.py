@@ -20,21 +20,26 @@ from typing import TYPE_CHECKING
 from relane import __version__, cli
 from relane.errors import InputError
 from relane.files import atomic_folder, write_json
+from relane.road_points import POINTS
 
 if TYPE_CHECKING:
     from relane.masks import RoadSegmenter
 
+# What `load` reads: a warm worker keeps the models for items that agree in these (relane.warm).
+LOADS = ("checkpoint", "device", "dtype", "vos_optimized")
+LESS_MEMORY = "sam2.dtype: bfloat16"
+
 
 def parser() -> argparse.ArgumentParser:
-    from relane.masks import POINTS
-
     p = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     p.add_argument("--clip", type=Path, required=True, help="MP4; its name without .mp4 is the video's name")
     p.add_argument("--output", type=Path, required=True, help="folder for masks/, masks.npz, overlay.mp4, timing.json")
     p.add_argument(
         "--checkpoint", type=Path, required=True, help="SAM2 folder: weights, and config.yaml if not released"
     )
-    p.add_argument("--points", default=str([list(p) for p in POINTS]), help="JSON [[x, y], ...] on the road, 0..1")
+    p.add_argument(
+        "--points", default=str([list(point) for point in POINTS]), help="JSON [[x, y], ...] on the road, 0..1"
+    )
     p.add_argument("--negative-points", default="[]", help="JSON [[x, y], ...] off the road, 0..1")
     p.add_argument("--max-frames", type=int, default=150, help="frames from the clip's start (default %(default)s)")
     p.add_argument("--close-holes", type=int, default=15, help="fill gaps up to this many pixels wide (%(default)s)")

@@ -12,6 +12,8 @@ from pathlib import Path
 from relane import cli
 from relane.errors import InputError
 
+LESS_MEMORY = "lora.gradient_checkpointing: true, lora.train_batch_size: 1, a smaller lora.rank"
+
 
 def parser() -> argparse.ArgumentParser:
     """The command line; config keys of the same name with underscores."""

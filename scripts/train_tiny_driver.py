@@ -18,7 +18,7 @@ def parser() -> argparse.ArgumentParser:
     from relane.tiny.learning import loop
 
     options = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    loop.add_flags(options, samples=350)
+    loop.add_flags(options, samples=320)
     return options
 
 

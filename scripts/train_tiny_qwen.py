@@ -50,14 +50,14 @@ def main(argv: list[str] | None = None) -> None:
         rng = np.random.default_rng([args.seed, step])
         with loop.autocast(device):
             if step % 2:
-                loss, figures = panels.loss(reader, words, batch // 2, rng)
+                loss, figures = panels.loss(reader, words, 3 * batch // 4, rng)
             else:
                 loss, figures = namings.loss(reader, batch, rng)
         latest.update(figures)
         return loss, latest
 
     steps = loop.train(reader, loss_of, args, name="qwen", rate=1.5e-3)
-    qwen.write(args.output, reader.model.to("cpu", torch.bfloat16), tokenizer, reading.PREPROCESSOR)
+    qwen.write(args.output, reader.model.to("cpu", torch.float16), tokenizer, reading.PREPROCESSOR)
     print(f"{args.output}: {steps} steps", file=sys.stderr)
 
 

@@ -60,6 +60,7 @@ def test_the_overlays_are_valid(overlay):
 # Which keys of a section its script does not take, because the rule gives them to others or they only shape the plan.
 SECTIONS = {
     "clip": ("prepare_clip", set()),
+    "workers": ("on_gpu", set()),
     "sam2": ("segment_road", set()),
     "region": ("select_region", set()),
     "first_frame": ("first_frame", set()),

@@ -22,6 +22,17 @@ def test_a_failing_writer_leaves_the_old_file_and_nothing_beside_it(tmp_path):
     assert os.listdir(tmp_path) == ["a.txt"]
 
 
+def test_two_writers_of_one_file_do_not_meet_and_the_last_one_wins(tmp_path):
+    path = tmp_path / "entry"
+    with atomic_file(path) as one:
+        one.write_text("first, long")
+        with atomic_file(path) as other:
+            other.write_text("second")
+        assert path.read_text() == "second"
+    assert path.read_text() == "first, long"
+    assert os.listdir(tmp_path) == ["entry"]
+
+
 def test_a_folder_is_replaced_whole(tmp_path):
     folder = tmp_path / "masks"
     folder.mkdir()

@@ -4,6 +4,7 @@ import contextlib
 import hashlib
 import json
 import os
+import secrets
 import shutil
 from collections.abc import Iterator
 from pathlib import Path
@@ -14,8 +15,8 @@ from relane.errors import InputError
 
 def _partial(path: Path) -> Path:
     # Same folder, so that the rename stays on one file system; the suffix stays last, because video and image
-    # writers choose their format by it.
-    return path.with_name(f".partial.{os.getpid()}.{path.name}")
+    # writers choose their format by it. The token is for caches: processes of two machines may have the same number.
+    return path.with_name(f".partial.{os.getpid()}-{secrets.token_hex(4)}.{path.name}")
 
 
 @contextlib.contextmanager

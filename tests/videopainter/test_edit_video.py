@@ -1,7 +1,6 @@
 """The script end to end on the tiny checkpoints."""
 
 import json
-import re
 import subprocess
 import sys
 from pathlib import Path
@@ -205,7 +204,7 @@ def test_bad_input_is_named_and_nothing_is_written(tmp_path, tiny, damage, messa
 def test_a_short_clip_names_the_frames_needed(tmp_path, tiny, monkeypatch):
     monkeypatch.setitem(globals(), "FRAMES", 16)
     write_inputs(tmp_path, trapezoid())
-    with pytest.raises(InputError, match=re.escape("16 frames; the video model needs at least 17")):
+    with pytest.raises(InputError, match=r"clip\.mp4: the clip has 16 frames; the video model needs at least 17"):
         edit_video.main(arguments(tmp_path, tiny))
 
 

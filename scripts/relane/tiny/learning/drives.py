@@ -80,14 +80,15 @@ def moments(key: tuple) -> dict[str, np.ndarray]:
     """
     rng = rng_of(*key)
     seed = noise.seed_of(*key, "scene")
-    place = Scene(seed, ALL[0])
+    place: Scene | None = None
     found: dict[str, list] = {name: [] for name in ("wide", "rest", "history", "rotation", "actions", "marks", "acts")}
     for _ in range(MOMENTS):
         slower, early = bool(rng.random() < 0.8), bool(rng.random() < 0.2)
         # A scene puts its slower car where the driver notices it 0.2 to 1 s after t0_s, as at run time.
         t0 = float(rng.uniform(2.5, 8.0))
         scene = Scene(seed, _KEPT[0], slower_car=slower, t0_s=t0, seconds=t0 + 6.5)
-        drives = [scene.drive, scene.driven(_CROSSED[0]).drive]
+        place = place or scene
+        drives = [scene.drive, scene.driven(_CROSSED[0]).drive if slower else scene.drive]
         notices = scene.drive.noticed_s if slower else np.inf
         if slower and early:
             t0 = max(1.6, notices - float(rng.uniform(1.0, 5.0)))

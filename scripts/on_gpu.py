@@ -1,0 +1,55 @@
+"""Run a model script on a GPU of its own, with its models kept loaded for the next item: python on_gpu.py SCRIPT ...
+
+Leases a free GPU by a lock file (CUDA_VISIBLE_DEVICES says which there are), so that jobs which run at once spread over
+the GPUs. The item goes to the worker process that holds the script's models there; it is started where there is none.
+With --enabled false, or for a script that keeps no models, the item runs in this process, on its leased GPU.
+"""
+
+import argparse
+import sys
+from pathlib import Path
+from typing import Any
+
+from relane import cli
+from relane.warm import client, lease
+
+
+def parser() -> argparse.ArgumentParser:
+    """The command line; config keys of section `workers` with dashes."""
+    options = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    add = options.add_argument
+    add("--enabled", type=cli.true_or_false, default=True, help="keep models loaded in a worker process (%(default)s)")
+    add("--idle-seconds", type=float, default=300, help="a worker leaves after so long without work (%(default)s)")
+    add("--cpu-slots", type=int, default=2, help="workers at once where there is no GPU (%(default)s)")
+    add("--owner", type=int, default=0, help="id of the process that no worker outlives, such as Snakemake's; 0: none")
+    add("--record", type=Path, help="JSON that the script writes: GPU, seconds and memory are added as `worker`")
+    add("script", type=Path, help="a model script, such as edit_video.py")
+    add("arguments", nargs=argparse.REMAINDER, help="its arguments")
+    return options
+
+
+def note(script: str, report: dict[str, Any]) -> str:
+    """The log's line about an item."""
+    loaded = "models were loaded" if report["models_were_loaded"] else f"loading took {report['load_seconds']:.1f} s"
+    where = f"GPU {report['gpu']}, peak {report['gpu_peak_bytes'] / 2**30:.1f} GiB" if report["gpu"] else "CPU"
+    return f"{script}: {report['work_seconds']:.1f} s of work on {where}; {loaded}"
+
+
+def main(argv: list[str] | None = None) -> None:
+    """Run one item and leave with its exit status."""
+    args = parser().parse_args(argv)
+    started = lease.started(args.owner) if args.owner else None
+    owner = (args.owner, started) if started is not None else None
+    settings = client.Settings(args.enabled, args.idle_seconds, args.cpu_slots, owner)
+    status, report = client.run(args.script, args.arguments, settings)
+    if report:
+        print(note(args.script.name, report), file=sys.stderr, flush=True)
+        if args.record:
+            from relane.files import read_json, write_json
+
+            write_json(args.record, read_json(args.record) | {"worker": report})
+    sys.exit(status)
+
+
+if __name__ == "__main__":
+    cli.run(main)
