@@ -28,7 +28,10 @@ if TYPE_CHECKING:
 
 # Flags that go to `Options` by the same name.
 OPTIONS = ("num_inference_steps", "guidance_scale", "strength", "stride", "conditioning_scale", "prev_clip_weight")
-OPTIONS += ("replace_gt", "mask_add", "first_frame_gt", "hole_value", "sampler", "first_block_cache", "vae_tiling")
+OPTIONS += ("replace_gt", "mask_add", "first_frame_gt", "hole_value", "sampler", "first_block_cache", "guidance_skip")
+OPTIONS += ("vae_tiling",)
+# Flags of `relane.speed.Speed`: how the networks are run.
+SPEED = ("compile", "attention_backend", "fuse_projections", "channels_last", "fp8")
 # Flags of this script alone that decide what the result looks like, recorded beside the options.
 OWN = ("mode", "seed", "negative_prompt", "fit", "mask_feather", "color_match", "id_lora_scale", "dtype", "crf")
 # What `load` reads: a warm worker keeps the models for items that agree in these (relane.warm).
@@ -37,8 +40,7 @@ LOADS = (
     "videopainter",
     "videopainter_id",
     "id_lora_scale",
-    "attention_backend",
-    "compile",
+    *SPEED,
     "offload",
     "device",
     "dtype",
@@ -88,9 +90,13 @@ def parser() -> argparse.ArgumentParser:
     add("--share-posteriors", type=cli.true_or_false, default=True, help="use --posterior-cache; same result")
     add("--crf", type=int, default=18, help="H.264 quality of the videos, 0 (lossless) to 51")
     add("--first-block-cache", type=float, default=0.0, help="threshold of diffusers' FirstBlockCache; 0: off")
+    add("--guidance-skip", type=float, default=0.0, help="share of the steps that leave out the negative prompt")
     add("--vae-tiling", type=cli.true_or_false, default=False, help="run the VAE in tiles, for less memory")
     add("--compile", type=cli.true_or_false, default=False, help="torch.compile the transformers' blocks")
     add("--attention-backend", default="", help="of diffusers' attention dispatcher, e.g. flash; blank: PyTorch's own")
+    add("--fuse-projections", type=cli.true_or_false, default=False, help="one product for query, key and value")
+    add("--channels-last", type=cli.true_or_false, default=False, help="the VAE's weights with channels innermost")
+    add("--fp8", type=cli.true_or_false, default=False, help="the blocks' products in 8-bit floats (needs torchao)")
     add("--offload", choices=("none", "model", "sequential"), default="none", help="what waits in host memory")
     add("--device", default="auto", help="auto, cpu, cuda or cuda:N")
     add("--dtype", choices=("float32", "bfloat16"), default="bfloat16", help="of weights and activations")
@@ -101,6 +107,7 @@ def load(args: argparse.Namespace) -> "VideoPainter":
     """The checkpoints' models, which serve any clip."""
     import torch
 
+    from relane.speed import Speed, channels_last, speed_up
     from relane.videopainter.loading import load_videopainter
 
     name = args.device if args.device != "auto" else ("cuda" if torch.cuda.is_available() else "cpu")
@@ -113,11 +120,10 @@ def load(args: argparse.Namespace) -> "VideoPainter":
         args.offload,
         args.id_lora_scale,
     )
+    if args.channels_last:
+        channels_last(models.vae)
     for network in (models.transformer, models.branch):
-        if args.attention_backend:
-            network.set_attention_backend(args.attention_backend)
-        if args.compile:
-            network.compile_repeated_blocks()
+        speed_up(network, Speed(**{name: getattr(args, name) for name in SPEED}), models.device)
     return models
 
 
@@ -169,6 +175,12 @@ def options_of(args: argparse.Namespace) -> "Options":
     """The pipeline's options; raises InputError for a value that does not serve."""
     from relane.videopainter.options import Options
 
+    if args.fp8 and (args.mode == "exact" or args.offload != "none"):
+        raise InputError(
+            "fp8: not in mode exact, whose result it changes, and not with offload; switch one of them off"
+        )
+    if args.fuse_projections and args.videopainter_id:
+        raise InputError("fuse_projections: VideoPainterID's LoRA sits on the projections; switch one of them off")
     given = {name: getattr(args, name) for name in OPTIONS}
     return Options.exact(**given) if args.mode == "exact" else Options(**given)
 
@@ -336,7 +348,7 @@ def record(
         "picture": asdict(region),
         "mask": {"coverage": round(coverage, 6), "region": item["region"]},
         "inputs": {name: sha256_file(getattr(args, name)) for name in inputs if getattr(args, name)},
-        "execution": {name: getattr(args, name) for name in ("device", "offload", "compile", "attention_backend")},
+        "execution": {name: getattr(args, name) for name in ("device", "offload", *SPEED)},
         **cost,
     }
 

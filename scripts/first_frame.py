@@ -23,8 +23,11 @@ if TYPE_CHECKING:
 
 SHAM = "sham"
 GIB = 2**30
+# Flags of `relane.speed.Speed`.
+SPEED = ("compile", "attention_backend", "fuse_projections", "channels_last", "fp8")
 # What `load` reads: a warm worker keeps the models for items that agree in these (relane.warm).
 LOADS = ("flux_fill", "lora", "lora_scale", "qwen", "editor_device", "critic_device", "device", "offload", "dtype")
+LOADS += SPEED
 LESS_MEMORY = "a smaller first_frame.paint_size, first_frame.offload: model, then sequential"
 
 
@@ -48,10 +51,16 @@ def parser() -> argparse.ArgumentParser:
     add("--mask-feather", type=int, default=8, help="pixels inside the mask over which the edit fades in")
     add("--keep-masked-pixels", type=yes_no, default=True, help="model sees the old road under the mask, not a hole")
     add("--caption-refine-iters", type=int, default=10, help="most tries under the critic; 0 = no critic, one try")
+    add("--caption-refine-batch", type=int, default=1, help="tries of one caption that are judged in one batch")
     add("--caption-refine-temperature", type=float, default=0.1, help="temperature of the critic's replies")
     add("--caption-max-tokens", type=int, default=512, help="longest reply of the critic")
     add("--seed", type=int, default=42)
     add("--unload-critic-after-use", type=yes_no, default=True, help="drop the critic when the item is done")
+    add("--compile", type=yes_no, default=False, help="torch.compile the transformer's blocks")
+    add("--attention-backend", default="", help="of diffusers' attention dispatcher; blank: PyTorch's own")
+    add("--fuse-projections", type=yes_no, default=False, help="one product for query, key and value; merges the LoRA")
+    add("--channels-last", type=yes_no, default=False, help="the VAE's weights with channels innermost")
+    add("--fp8", type=yes_no, default=False, help="the blocks' products in 8-bit floats (needs torchao)")
     add("--offload", choices=("none", "model", "sequential"), default="none", help="parts of FLUX Fill off the GPU")
     add("--editor-device", default="auto", help="device of FLUX Fill; auto = --device")
     add("--critic-device", default="auto", help="device of Qwen2.5-VL; auto = a second GPU, else the editor's; all")
@@ -124,6 +133,7 @@ class Models:
 
         from relane.fluxfill import FluxFill
         from relane.qwen import Qwen
+        from relane.speed import Speed
 
         if not sys.stderr.isatty():  # bars of loading are for people; in a log file they are noise
             diffusers.utils.logging.disable_progress_bar()
@@ -132,8 +142,9 @@ class Models:
         editor = both if args.editor_device == "auto" else resolve_device(args.editor_device)
         critic = resolve_critic(args.critic_device, editor)
         dtype = getattr(torch, args.dtype)
+        speed = Speed(**{name: getattr(args, name) for name in SPEED})
         self._editor = Slot(
-            lambda: FluxFill(args.flux_fill, args.lora, args.lora_scale, editor, dtype, args.offload),
+            lambda: FluxFill(args.flux_fill, args.lora, args.lora_scale, editor, dtype, args.offload, speed),
             editor,
             weights_bytes(args.flux_fill),
         )
@@ -219,6 +230,10 @@ def check(args: argparse.Namespace) -> None:
         raise InputError(f"--caption-refine-iters is {args.caption_refine_iters}: use 0 (no critic) or more")
     if args.caption_refine_iters and not args.qwen:
         raise InputError("--qwen is blank: name a Qwen2.5-VL folder, or set --caption-refine-iters 0 for no critic")
+    if args.caption_refine_batch < 1:
+        raise InputError(f"--caption-refine-batch is {args.caption_refine_batch}: at least one try is judged at a time")
+    if args.fp8 and (args.offload != "none" or (args.lora and args.lora_scale and not args.fuse_projections)):
+        raise InputError("--fp8: not with --offload, and with a LoRA only where --fuse-projections merges it")
     if not 0 < args.strength <= 1 or int(args.num_inference_steps * args.strength) < 1:
         raise InputError(
             f"--strength {args.strength} with --num-inference-steps {args.num_inference_steps} leaves no step to do: "
@@ -300,6 +315,7 @@ def run(args: argparse.Namespace, models: Models) -> None:
         text,
         wanted,
         iters=args.caption_refine_iters,
+        together=args.caption_refine_batch,
         temperature=args.caption_refine_temperature,
         max_tokens=args.caption_max_tokens,
         key=key,
@@ -336,7 +352,8 @@ def describe(
     chosen = refinement.chosen
     settings = (
         "lora lora_scale num_inference_steps guidance_scale strength max_sequence_length paint_size mask_feather "
-        "keep_masked_pixels caption_refine_temperature caption_max_tokens seed flux_fill qwen dtype offload"
+        "keep_masked_pixels caption_refine_batch caption_refine_temperature caption_max_tokens seed flux_fill qwen "
+        "dtype offload compile attention_backend fuse_projections channels_last fp8"
     )
     return {
         "video": args.video,

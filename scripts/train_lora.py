@@ -46,6 +46,7 @@ def parser() -> argparse.ArgumentParser:
     add("--checkpoints-total-limit", type=int, default=4, help="keep this many")
     add("--resume", default="latest", help="latest, never, or a checkpoint's folder")
     add("--gradient-checkpointing", type=cli.true_or_false, default=True, help="less memory, more time")
+    add("--compile", type=cli.true_or_false, default=False, help="torch.compile the transformer's blocks")
     add("--sample-every", type=int, default=500, help="steps between sample pictures and validations; 0: none")
     add("--sample-inference-steps", type=int, default=28)
     add("--seed", type=int, default=42)

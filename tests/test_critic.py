@@ -33,11 +33,10 @@ def reply(verdict: str, seen: Attributes = WANTED, **more: object) -> str:
 class Loop:
     """Runs `critic.refine` with a painter that paints the number of the try and a critic that reads from a list."""
 
-    def __init__(self, replies: list[str], iters: int = 10, wanted: Attributes = WANTED) -> None:
-        self.replies, self.captions, self.questions = list(replies), [], []
-        self.done = critic.refine(
-            self.paint, self.ask, SOURCE, MASK, INSTRUCTION, wanted, iters=iters, temperature=0.1, key=("clip",)
-        )
+    def __init__(self, replies: list[str], iters: int = 10, wanted: Attributes = WANTED, together: int = 1) -> None:
+        self.replies, self.captions, self.questions, self.batches = list(replies), [], [], []
+        how = {"iters": iters, "together": together, "temperature": 0.1, "key": ("clip",)}
+        self.done = critic.refine(self.paint, self.ask, SOURCE, MASK, INSTRUCTION, wanted, **how)
 
     def paint(self, caption: str, number: int) -> np.ndarray:
         self.captions.append(caption)
@@ -45,7 +44,8 @@ class Loop:
 
     def ask(self, questions, *, max_new_tokens, temperature, keys):
         self.questions += [(prompt, temperature, key) for (_, prompt), key in zip(questions, keys, strict=True)]
-        return [self.replies.pop(0)]
+        self.batches.append(len(questions))
+        return [self.replies.pop(0) for _ in questions]
 
 
 def test_the_loop_stops_at_the_first_pass_and_paints_each_revised_caption() -> None:
@@ -70,6 +70,24 @@ def test_none_passes_and_the_best_score_is_taken_the_earliest_of_equals() -> Non
     loop = Loop([reply("FAIL", score=s) for s in (3, "7/10", 7, None)], iters=4)
     assert (loop.done.passed, loop.done.chosen.number) == (False, 2)
     assert [one.verdict.score for one in loop.done.tries] == [3.0, 7.0, 7.0, None]
+
+
+def test_tries_of_one_caption_are_judged_in_one_batch_and_the_best_one_s_is_revised() -> None:
+    replies = [reply("FAIL", score=s, caption=f"road number {s}") for s in (3, 8, 5)]
+    loop = Loop([*replies, reply("FAIL"), reply("PASS"), reply("PASS")], iters=8, together=3)
+    assert loop.batches == [3, 3]
+    assert loop.captions == [WANTED.prompt()] * 3 + ["road number 8"] * 3
+    assert (loop.done.passed, loop.done.chosen.number, len(loop.done.tries)) == (True, 5, 6)
+    assert len({key for *_, key in loop.questions}) == 6
+    few = Loop([reply("FAIL")] * 8, iters=8, together=3)
+    assert few.batches == [3, 3, 2]
+
+
+def test_only_the_unreadable_replies_of_a_batch_are_asked_again() -> None:
+    loop = Loop([reply("FAIL"), "what?", reply("FAIL"), reply("PASS")], iters=3, together=3)
+    assert loop.batches == [3, 1]
+    assert [one.verdict.asked for one in loop.done.tries] == [1, 2, 1]
+    assert loop.done.chosen.number == 2
 
 
 def test_a_reply_without_json_is_asked_again_once_then_fails_with_its_text() -> None:

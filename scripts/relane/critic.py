@@ -137,25 +137,41 @@ def parse_verdict(reply: str, wanted: Attributes, asked: int = 1) -> Verdict | N
 
 def judge(
     ask: Ask,
-    panels: np.ndarray,
+    panels: list[np.ndarray],
     instruction: str,
     caption: str,
     wanted: Attributes,
     *,
     temperature: float,
     max_tokens: int,
-    key: tuple,
-) -> Verdict:
-    """Ask the critic about a three-panel picture; a reply that cannot be read is asked for once more, then fails."""
+    keys: list[tuple],
+) -> list[Verdict]:
+    """Ask the critic about three-panel pictures of one caption, all in one batch, each with the noise of its key.
+
+    Replies that cannot be read are asked for once more, then they are a fail.
+    """
     prompt = QUESTION.format(instruction=instruction, caption=caption)
-    reply = ""
+    verdicts: dict[int, Verdict] = {}
     for asked, text in ((1, prompt), (2, prompt + AGAIN)):
-        [reply] = ask(
-            [([panels], text)], max_new_tokens=max_tokens, temperature=temperature, keys=[(*key, "judge", asked)]
+        left = [number for number in range(len(panels)) if number not in verdicts]
+        if not left:
+            break
+        replies = ask(
+            [([panels[number]], text) for number in left],
+            max_new_tokens=max_tokens,
+            temperature=temperature,
+            keys=[(*keys[number], "judge", asked) for number in left],
         )
-        verdict = parse_verdict(reply, wanted, asked)
-        if verdict:
-            return verdict
+        for number, reply in zip(left, replies, strict=True):
+            verdict = parse_verdict(reply, wanted, asked)
+            if verdict is None and asked == 2:
+                verdict = _unreadable(reply)
+            if verdict:
+                verdicts[number] = verdict
+    return [verdicts[number] for number in range(len(panels))]
+
+
+def _unreadable(reply: str) -> Verdict:
     return Verdict(False, Attributes(), None, dict.fromkeys(NOTES, ""), "", reply, 2, "the reply could not be read")
 
 
@@ -176,42 +192,53 @@ def refine(
     wanted: Attributes,
     *,
     iters: int,
+    together: int = 1,
     temperature: float = 0.1,
     max_tokens: int = 512,
     key: tuple = (),
 ) -> Refinement:
     """Paint and judge until a try passes, at most `iters` times; `iters` 0 paints once and asks nobody.
 
+    `together` tries of the same caption are painted before they are judged in one batch; of those that pass the first
+    is taken, and if none does, the caption of the one with the highest score is revised.
+
     paint: (caption, number of the try from 1) -> picture of the source's size. source (H, W, 3) uint8, mask (H, W)
     bool. If none passes, the chosen try is the one with the critic's highest score, the earliest of equals.
     """
     caption = first_caption(instruction, wanted)
     tries: list[Try] = []
-    for number in range(1, max(iters, 1) + 1):
+    if iters == 0 or ask is None:
         started = time.perf_counter()
-        output = paint(caption, number)
-        painted = time.perf_counter()
-        if iters == 0 or ask is None:
-            tries.append(Try(number, caption, output, None, None, {"paint": painted - started}))
-            return Refinement(tries, tries[0], None)
-        panels = three_panels(source, mask, output)
-        verdict = judge(
-            ask,
-            panels,
-            instruction,
-            caption,
-            wanted,
-            temperature=temperature,
-            max_tokens=max_tokens,
-            key=(*key, number),
-        )
-        seconds = {"paint": painted - started, "judge": time.perf_counter() - painted}
-        tries.append(Try(number, caption, output, panels, verdict, seconds))
-        if verdict.passed:
-            return Refinement(tries, tries[-1], True)
-        caption = next_caption(verdict, caption, wanted)
-    best = max(tries, key=lambda one: -1.0 if one.verdict.score is None else one.verdict.score)
-    return Refinement(tries, best, False)
+        output = paint(caption, 1)
+        only = Try(1, caption, output, None, None, {"paint": time.perf_counter() - started})
+        return Refinement([only], only, None)
+    while len(tries) < iters:
+        painted = []
+        for number in range(len(tries) + 1, min(len(tries) + together, iters) + 1):
+            started = time.perf_counter()
+            output = paint(caption, number)
+            painted.append((number, output, time.perf_counter() - started))
+        panels = [three_panels(source, mask, output) for _, output, _ in painted]
+        started = time.perf_counter()
+        how = {"temperature": temperature, "max_tokens": max_tokens}
+        keys = [(*key, number) for number, _, _ in painted]
+        verdicts = judge(ask, panels, instruction, caption, wanted, keys=keys, **how)
+        judged = (time.perf_counter() - started) / len(painted)
+        made = [
+            Try(number, caption, output, panel, verdict, {"paint": seconds, "judge": judged})
+            for (number, output, seconds), panel, verdict in zip(painted, panels, verdicts, strict=True)
+        ]
+        tries += made
+        passed = [one for one in made if one.verdict.passed]
+        if passed:
+            return Refinement(tries, passed[0], True)
+        caption = next_caption(_best(made).verdict, caption, wanted)
+    return Refinement(tries, _best(tries), False)
+
+
+def _best(tries: list[Try]) -> Try:
+    """The one with the highest score, the earliest of equals."""
+    return max(tries, key=lambda one: -1.0 if one.verdict.score is None else one.verdict.score)
 
 
 def write_tries(path: str | Path, seen: np.ndarray, refinement: Refinement, record: dict[str, Any]) -> None:

@@ -17,6 +17,7 @@ from relane import noise
 from relane.compose import place
 from relane.errors import InputError
 from relane.files import read_json
+from relane.speed import PLAIN, Speed, channels_last, speed_up
 
 MULTIPLE = 16  # factor 8 of the autoencoder times the 2x2 packing of its latents
 ADAPTER = "relane"
@@ -144,6 +145,7 @@ class FluxFill:
         device: str = "cpu",
         dtype: torch.dtype = torch.float32,
         offload: str = "none",
+        speed: Speed = PLAIN,
     ) -> None:
         """Load onto `device`. A `lora_scale` of 0 loads no LoRA at all.
 
@@ -157,16 +159,34 @@ class FluxFill:
         except (OSError, ValueError, RuntimeError, SafetensorError) as error:
             line = (str(error).strip() or error.__class__.__name__).splitlines()[0][:300]
             raise InputError(f"{self.folder}: does not load as FluxFillPipeline: {line}") from None
-        self.pipe.set_progress_bar_config(disable=None, leave=False, desc="first frame")
         if lora and lora_scale:
             load_lora(self.pipe, lora, lora_scale)
+        self._place(device, offload, speed)
+
+    @classmethod
+    def of(cls, parts: dict[str, Any], device: str, offload: str = "none", speed: Speed = PLAIN) -> "FluxFill":
+        """A painter of networks that are in memory already: `parts` are FluxFillPipeline's, by name."""
+        self = cls.__new__(cls)
+        self.folder, self.pipe = Path(), _Pipeline(**parts)
+        self._place(device, offload, speed)
+        return self
+
+    def _place(self, device: str, offload: str, speed: Speed) -> None:
+        self.pipe.set_progress_bar_config(disable=None, leave=False, desc="first frame")
         self.device, self.offload = device, offload
+        if speed.fuse_projections and getattr(self.pipe.transformer, "peft_config", None):
+            # Fused projections cannot carry an adapter: it goes into the weights, at the scale that was set.
+            self.pipe.fuse_lora()
+            self.pipe.unload_lora_weights()
+        if offload == "none":
+            self.pipe.to(device)
+        if speed.channels_last:
+            channels_last(self.pipe.vae)
+        speed_up(self.pipe.transformer, speed, torch.device(device))
         if offload == "model":
             self.pipe.enable_model_cpu_offload(device=device)
         elif offload == "sequential":
             self.pipe.enable_sequential_cpu_offload(device=device)
-        else:
-            self.pipe.to(device)
 
     def to(self, device: str) -> None:
         """Move the weights, for instance to host memory while another model needs the GPU."""

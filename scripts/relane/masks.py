@@ -12,6 +12,7 @@ import zipfile
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import cv2
 import numpy as np
@@ -19,6 +20,10 @@ import numpy as np
 from relane.errors import InputError
 from relane.files import atomic_file
 from relane.road_points import POINTS, Point
+
+if TYPE_CHECKING:
+    import torch
+    from sam2.sam2_video_predictor import SAM2VideoPredictor
 
 
 def parse_points(text: str, key: str) -> list[Point]:
@@ -132,13 +137,25 @@ class RoadSegmenter:
         start = time.monotonic()
         if dtype not in ("float32", "bfloat16"):
             raise InputError(f"dtype: expected float32 or bfloat16, got {dtype!r}")
-        self.dtype = getattr(torch, dtype)
-        self.device = sam2_video.torch_device(device)
-        optimized = sam2_video.use_vos(vos_optimized, self.device)
-        self.predictor = sam2_video.load_predictor(folder, optimized).to(self.device)
-        self.backend = type(self.predictor).__name__
-        self._sam2 = sam2_video
+        where = sam2_video.torch_device(device)
+        optimized = sam2_video.use_vos(vos_optimized, where)
+        self._set_up(sam2_video.load_predictor(folder, optimized).to(where), getattr(torch, dtype))
         self.load_seconds = time.monotonic() - start
+
+    @classmethod
+    def of(cls, predictor: "SAM2VideoPredictor", dtype: "torch.dtype") -> "RoadSegmenter":
+        """A segmenter of a predictor that is in memory already, on its device."""
+        self = cls.__new__(cls)
+        self._set_up(predictor, dtype)
+        self.load_seconds = 0.0
+        return self
+
+    def _set_up(self, predictor: "SAM2VideoPredictor", dtype: "torch.dtype") -> None:
+        from relane import sam2_video
+
+        self.predictor, self.device, self.dtype = predictor, predictor.device, dtype
+        self.backend = type(predictor).__name__
+        self._sam2 = sam2_video
 
     def image(
         self,

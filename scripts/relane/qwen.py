@@ -78,9 +78,20 @@ class Qwen:
             raise InputError(
                 f"{self.folder}: the weights lack {len(missing)} tensors, the first is {missing[0]}; fetch them again"
             )
-        self.device = device
         if device != "all":
             self.model.to(device)
+        self._set_up(device)
+
+    @classmethod
+    def of(cls, model: Qwen2_5_VLForConditionalGeneration, processor: Any, device: str) -> "Qwen":
+        """A network that is in memory on `device` already, and its processor."""
+        self = cls.__new__(cls)
+        self.folder, self.model, self.processor = Path(), model, processor
+        self._set_up(device)
+        return self
+
+    def _set_up(self, device: str) -> None:
+        self.device = device
         self.model.eval()
         # The released folders sample with settings of their own; here a reply is greedy or drawn by its key.
         own = self.model.generation_config

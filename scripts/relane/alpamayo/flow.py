@@ -11,11 +11,15 @@ from relane.alpamayo.networks import AlpamayoNetwork
 
 @dataclass(frozen=True)
 class Prefix:
-    """What the expert attends to: the cache, where each row ends in it (rows,), and the rope offset (rows, 1)."""
+    """What the expert attends to: the cache, where each row ends in it (rows,), and the rope offset (rows, 1).
+
+    `visible` (rows,): how much of the cache a row may see, where that is less than up to its end.
+    """
 
     cache: DynamicCache
     end_offset: torch.Tensor
     rope_delta: torch.Tensor
+    visible: torch.Tensor | None = None
 
 
 def expert_positions(prefix: Prefix, waypoints: int) -> torch.Tensor:
@@ -30,7 +34,8 @@ def expert_mask(prefix: Prefix, waypoints: int, dtype: torch.dtype) -> torch.Ten
     The waypoints see each other in both directions.
     """
     cached = prefix.cache.get_seq_length()
-    hidden = torch.arange(cached, device=prefix.end_offset.device) >= prefix.end_offset[:, None]
+    visible = prefix.end_offset if prefix.visible is None else prefix.visible
+    hidden = torch.arange(cached, device=visible.device) >= visible[:, None]
     hidden = torch.cat([hidden, hidden.new_zeros(len(hidden), waypoints)], dim=1)
     mask = torch.zeros(hidden.shape, dtype=dtype, device=hidden.device)
     mask.masked_fill_(hidden, torch.finfo(dtype).min)

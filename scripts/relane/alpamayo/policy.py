@@ -2,7 +2,7 @@
 
 import time
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
@@ -40,6 +40,24 @@ class Rollout:
     seconds: dict[str, float]
     reply: Reply
     states: torch.Tensor
+
+    def scene(self, number: int) -> "Rollout":
+        """One scene's part, as a rollout of it alone would be. `seconds` are those of all scenes together."""
+        samples = self.xyz.shape[1]
+        written = self.lengths[number].max() + bool(self.complete[number].all())
+        rows = slice(number * samples, (number + 1) * samples)
+        own = {
+            name: getattr(self, name)[number : number + 1]
+            for name in ("xyz", "rot", "action", "text", "complete", "lengths", "v0", "noise")
+        }
+        reply = replace(
+            self.reply,
+            raw=self.reply.raw[rows, :written],
+            tokens=self.reply.tokens[rows, :written],
+            **{name: getattr(self.reply, name)[rows] for name in ("complete", "end_offset", "rope_delta", "visible")},
+        )
+        tokens = self.tokens[number : number + 1, :, :written]
+        return replace(self, tokens=tokens, reply=reply, states=self.states[rows], **own)
 
 
 class Policy:
@@ -128,10 +146,40 @@ class Policy:
         clock.lap("reasoning")
         rows = len(reply.tokens)
         start = torch.as_tensor(flow_noise) if flow_noise is not None else noise.flow(rows, self.config.n_waypoints)
-        expert = Expert(self.network, Prefix(reply.cache, reply.end_offset, reply.rope_delta), self.config.n_waypoints)
+        expert = Expert(
+            self.network,
+            Prefix(reply.cache, reply.end_offset, reply.rope_delta, reply.visible),
+            self.config.n_waypoints,
+        )
         states, _, _ = denoise(expert, start.to(self.device), diffusion_steps or self.config.diffusion_steps)
         clock.lap("flow")
         return self._result(prompt, reply, states, history_xyz, history_rot, num_samples, clock.seconds)
+
+    def rollout_many(
+        self,
+        arms: Sequence[Sequence[np.ndarray]],
+        history_xyz: np.ndarray,
+        history_rot: np.ndarray,
+        noise: Noise,
+        **how,
+    ) -> list[Rollout]:
+        """Roll out several arms of one clip in one batched call; one `Rollout` an arm, as `rollout` gives it alone.
+
+        `arms` [A][N] of (H, W, 3) uint8, the frames of each arm; `history_xyz` (16, 3) and `history_rot` (16, 3, 3) are
+        the clip's. `noise` has a scene key an arm (the same one for arms that share their noise); `how` goes to
+        `rollout`, with `reasoning` and `flow_noise` over all arms. The pictures and words with which all arms begin are
+        read once. In bfloat16 a batch of another shape rounds differently: compare arms of one call.
+        """
+        count = len(arms)
+        history_xyz, history_rot = np.asarray(history_xyz), np.asarray(history_rot)
+        joint = self.rollout(
+            arms,
+            np.broadcast_to(history_xyz, (count, *history_xyz.shape)),
+            np.broadcast_to(history_rot, (count, *history_rot.shape)),
+            noise,
+            **how,
+        )
+        return [joint.scene(number) for number in range(count)]
 
     def _check(self, history_xyz, history_rot, num_samples, max_generation_length, diffusion_steps) -> None:
         if num_samples < 1:

@@ -58,7 +58,12 @@ class KeyedNoise:
 
     def token(self, step: int, scores: torch.Tensor) -> torch.Tensor:
         """See `Noise.token`."""
-        draws = [torch.rand(scores.shape[1], generator=generator(*key, step, "token")) for key in self.row_keys]
+        # Arms that share their noise have the same keys: drawn once.
+        made = {
+            key: torch.rand(scores.shape[1], generator=generator(*key, step, "token"))
+            for key in dict.fromkeys(self.row_keys)
+        }
+        draws = [made[key] for key in self.row_keys]
         # Gumbel noise is -log(-log(u)); u = 0 makes it -inf, which forbids a token and makes no NaN.
         return (scores - (-torch.stack(draws).to(scores.device).log()).log()).argmax(dim=-1)
 

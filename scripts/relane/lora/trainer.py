@@ -17,6 +17,7 @@ from relane.lora import adapter, checkpoints, flow
 from relane.lora.cache import Cache, load_part
 from relane.lora.checkpoints import Moving, Progress
 from relane.lora.settings import Settings
+from relane.speed import compile_blocks
 
 # Validation is measured at these places of the scheduler's table, from much noise to little.
 VALIDATION_PLACES = (0.1, 0.3, 0.5, 0.7, 0.9)
@@ -29,6 +30,7 @@ class Upkeep:
     checkpointing_steps: int = 100
     checkpoints_total_limit: int = 4
     gradient_checkpointing: bool = True
+    compile: bool = False
     sample_every: int = 500
     sample_inference_steps: int = 28
 
@@ -82,6 +84,8 @@ class Trainer:
         self.parameters = adapter.add(transformer, settings.rank, settings.alpha, settings.seed)
         if upkeep.gradient_checkpointing:
             transformer.enable_gradient_checkpointing()
+        if upkeep.compile:
+            compile_blocks(transformer)
         transformer.train()
         optimizer = make_optimizer(settings, self.parameters)
         self.model, optimizer = accelerator.prepare(transformer, optimizer)

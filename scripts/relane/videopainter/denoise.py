@@ -61,6 +61,8 @@ class Run:
     shared: Posteriors | None
     start: torch.Tensor
     guidance_per_step: list[float] = field(default_factory=list)
+    # What the prompt changed in the prediction, at the last step that also ran the negative prompt.
+    difference: torch.Tensor | None = None
 
 
 @dataclass(frozen=True)
@@ -84,6 +86,7 @@ class Denoiser:
         tokens = token_mask(window.mask, self.transformer.config.patch_size).expand(rows, -1)
         own_mask = joint_mask(tokens, run.text.shape[1])
         sampler = run.draws(run.plan.starts[index], "sampler")
+        unguided = skipped_steps(len(timesteps), options.guidance_skip) if options.guided else ()
         if self.transformer.is_cache_enabled:
             self.transformer._reset_stateful_cache()
 
@@ -91,7 +94,10 @@ class Denoiser:
         for step, timestep in enumerate(timesteps):
             name, last = f"{window.name}_s{step}", step == len(timesteps) - 1
             recalled = _recall(options, memory, own_mask, step)
-            prediction, states = self._predict(run, name, window, latents, timestep, tokens, recalled, keep and last)
+            text = run.text[-1:] if step in unguided else run.text
+            prediction, states = self._predict(
+                run, name, window, latents, timestep, text, tokens, recalled, keep and last
+            )
             prediction = guide(run, prediction, timestep)
             if isinstance(scheduler, CogVideoXDPMScheduler):
                 before = timesteps[step - 1] if step else None
@@ -115,28 +121,33 @@ class Denoiser:
         window: Window,
         latents: torch.Tensor,
         timestep: torch.Tensor,
+        text: torch.Tensor,
         tokens: torch.Tensor,
         memory: Memory,
         keep: bool,
     ) -> tuple[torch.Tensor, list[torch.Tensor] | None]:
-        """Branch and transformer at one step: prediction (rows, L, 16, h, w) and, if `keep`, every block's output."""
-        options, rows = run.options, len(run.text)
+        """Branch and transformer at one step: prediction (rows, L, 16, h, w) and, if `keep`, every block's output.
+
+        `rows` is that of `text`: both prompts, or the prompt alone in a step that skips guidance.
+        """
+        options, rows = run.options, len(text)
         noisy = torch.cat([latents] * rows)
         condition = torch.cat([torch.cat([window.masked_latents, window.mask], dim=2)] * rows)
         timesteps = timestep.expand(rows)
-        samples = self.branch(noisy, run.text, condition, timesteps, run.rotary, options.conditioning_scale)
-        with self.transformer.cache_context("cond_uncond"):
+        samples = self.branch(noisy, text, condition, timesteps, run.rotary, options.conditioning_scale)
+        # Steps with and without the negative prompt have batches of their own, and so caches of their own.
+        with self.transformer.cache_context("cond_uncond" if rows > 1 else "cond"):
             prediction, states = self.transformer(
                 torch.cat([noisy, torch.cat([window.image_latents] * rows)], dim=2),
-                run.text,
+                text,
                 timesteps,
                 run.rotary,
                 branch_samples=samples,
-                token_mask=tokens,
+                token_mask=tokens[-rows:],
                 mask_add=options.mask_add,
                 add_first=options.add_first,
                 previous_states=[state.to(noisy.device) for state in memory.states] or None,
-                memory_mask=memory.mask,
+                memory_mask=memory.mask[-rows:],
                 previous_weight=options.prev_clip_weight,
                 keep_states=keep,
             )
@@ -167,8 +178,9 @@ def _recall(options: Options, memory: Memory | None, own_mask: torch.Tensor, ste
 def guide(run: Run, prediction: torch.Tensor, timestep: torch.Tensor) -> torch.Tensor:
     """Classifier-free guidance in float32: (rows, L, 16, h, w) to (1, L, 16, h, w).
 
-    uncond + scale * (cond - uncond), Ho and Salimans 2022. "original_dynamic" is the original's formula with its
-    timestep for a step index (specs/videopainter.md, section 2.7).
+    uncond + scale * (cond - uncond), Ho and Salimans 2022; in a step that skipped the negative prompt the difference is
+    that of the last step that did not (Castillo et al. 2023, "Adaptive Guidance"). "original_dynamic" is the original's
+    formula with its timestep for a step index (specs/videopainter.md, section 2.7).
     """
     options = run.options
     scale = options.guidance_scale
@@ -180,5 +192,14 @@ def guide(run: Run, prediction: torch.Tensor, timestep: torch.Tensor) -> torch.T
     prediction = prediction.float()
     if not options.guided:
         return prediction
+    if len(prediction) == 1:
+        return prediction + (scale - 1) * run.difference
     unconditional, conditional = prediction.chunk(2)
-    return unconditional + scale * (conditional - unconditional)
+    run.difference = conditional - unconditional
+    return unconditional + scale * run.difference
+
+
+def skipped_steps(steps: int, share: float) -> frozenset[int]:
+    """The steps that skip the negative prompt: `share` of all, spread evenly, never the first."""
+    count = min(int(steps * share), steps - 1)
+    return frozenset(number * (steps - 1) // count for number in range(1, count + 1))

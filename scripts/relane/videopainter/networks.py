@@ -52,16 +52,17 @@ class VideoPainterAttention:
         """
         text_length = encoder_hidden_states.shape[1]
         joint = torch.cat([encoder_hidden_states, hidden_states], dim=1)
-        query = self._heads(attn, attn.to_q(joint), attn.norm_q, text_length, image_rotary_emb)
-        key_joint, value_joint = attn.to_k(joint), attn.to_v(joint)
+        query_joint, key_joint, value_joint = project(attn, joint)
+        query = self._heads(attn, query_joint, attn.norm_q, text_length, image_rotary_emb)
         key = self._heads(attn, key_joint, attn.norm_k, text_length, image_rotary_emb)
         value = self._heads(attn, value_joint)
 
         use_previous = previous is not None and previous_weight > 0
         if self.resample and memory_mask is not None:
             if use_previous:
-                key_memory = attn.to_k(previous) * memory_mask * previous_weight
-                value_memory = attn.to_v(previous) * memory_mask * previous_weight
+                _, key_memory, value_memory = project(attn, previous)
+                key_memory = key_memory * memory_mask * previous_weight
+                value_memory = value_memory * memory_mask * previous_weight
             else:
                 key_memory, value_memory = key_joint * memory_mask, value_joint * memory_mask
             # Tokens outside the mask stay as attention sinks: their key is the norm's bias, their value is 0.
@@ -70,8 +71,9 @@ class VideoPainterAttention:
             value = torch.cat([value, self._heads(attn, value_memory)], dim=2)
             out = self._attend(query, key, value)
         elif use_previous:
-            key_previous = self._heads(attn, attn.to_k(previous), attn.norm_k, text_length, image_rotary_emb)
-            value_previous = self._heads(attn, attn.to_v(previous))
+            _, key_previous, value_previous = project(attn, previous)
+            key_previous = self._heads(attn, key_previous, attn.norm_k, text_length, image_rotary_emb)
+            value_previous = self._heads(attn, value_previous)
             out = (1 - previous_weight) * self._attend(query, key, value)
             out = out + previous_weight * self._attend(query, key_previous, value_previous)
         else:
@@ -107,6 +109,22 @@ class VideoPainterAttention:
             backend=self._attention_backend or AttentionBackendName.NATIVE,
             parallel_config=self._parallel_config,
         )
+
+
+def project(attn: nn.Module, tokens: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
+    """Query, key and value (B, N, D) of tokens (B, N, D), by one product where the projections are fused."""
+    if attn.fused_projections:
+        return attn.to_qkv(tokens).chunk(3, dim=-1)
+    return attn.to_q(tokens), attn.to_k(tokens), attn.to_v(tokens)
+
+
+class Fusable:
+    """Replaces the stock model's `fuse_qkv_projections`, which would also put its own attention in place of ours."""
+
+    def fuse_qkv_projections(self) -> None:
+        """Make one projection of each block's query, key and value projections; see `relane.speed.fuse`."""
+        for block in self.transformer_blocks:
+            block.attn1.fuse_projections()
 
 
 class VideoPainterBlock(CogVideoXBlock):
@@ -154,7 +172,7 @@ TransformerBlockRegistry.register(
 )
 
 
-class VideoPainterTransformer(CogVideoXTransformer3DModel):
+class VideoPainterTransformer(Fusable, CogVideoXTransformer3DModel):
     """Stock CogVideoX with `VideoPainterBlock`s: the same tensors by name, and a forward that takes samples."""
 
     _no_split_modules: tuple[str, ...] = ("VideoPainterBlock", "CogVideoXPatchEmbed")
@@ -215,7 +233,7 @@ class VideoPainterTransformer(CogVideoXTransformer3DModel):
         temb = self.time_embedding(self.time_proj(timestep).to(hidden_states.dtype))
         tokens = self.embedding_dropout(self.patch_embed(encoder_hidden_states, hidden_states))
         text_length = encoder_hidden_states.shape[1]
-        text, video = tokens[:, :text_length], tokens[:, text_length:]
+        text, video = apart(tokens, text_length)
 
         keep = token_mask[..., None] if token_mask is not None and mask_add else None
         memory = memory_mask[..., None] if memory_mask is not None else None
@@ -240,7 +258,7 @@ class VideoPainterTransformer(CogVideoXTransformer3DModel):
         return unpatchify(video, hidden_states.shape, self.config.patch_size), (states if keep_states else None)
 
 
-class CogvideoXBranchModel(CogVideoXTransformer3DModel):
+class CogvideoXBranchModel(Fusable, CogVideoXTransformer3DModel):
     """VideoPainter's branch: the first CogVideoX blocks again, on noisy latents, masked video and mask.
 
     The name is the checkpoint's (`_class_name`). `branch_x_embedder`, `norm_final`, `norm_out` and `proj_out` are in
@@ -286,7 +304,7 @@ class CogvideoXBranchModel(CogVideoXTransformer3DModel):
         tokens = self.patch_embed(encoder_hidden_states, torch.cat([hidden_states, branch_cond], dim=2))
         tokens = self.embedding_dropout(tokens)
         text_length = encoder_hidden_states.shape[1]
-        text, video = tokens[:, :text_length], tokens[:, text_length:]
+        text, video = apart(tokens, text_length)
         samples = []
         for block, out in zip(self.transformer_blocks, self.branch_blocks, strict=True):
             video, text = block(
@@ -298,6 +316,16 @@ class CogvideoXBranchModel(CogVideoXTransformer3DModel):
             )
             samples.append((out(video) * conditioning_scale).to(video.dtype))
         return samples
+
+
+def apart(tokens: torch.Tensor, text_length: int) -> tuple[torch.Tensor, torch.Tensor]:
+    """Text (B, N_t, D) and video tokens (B, N_v, D) of joint ones, each with memory of its own.
+
+    As blocks put them out; slices would have strides that no other block sees, and torch.compile would make a graph
+    of its own for the first block.
+    """
+    parts = tokens[:, :text_length], tokens[:, text_length:]
+    return tuple(part.clone(memory_format=torch.contiguous_format) for part in parts)
 
 
 def unpatchify(tokens: torch.Tensor, shape: torch.Size, patch: int) -> torch.Tensor:

@@ -25,6 +25,7 @@ class Options:
     hole_value: float = 0.0  # what the branch sees in the hole: 0 grey (original inference), -1 black (its training)
     sampler: Literal["dpm", "ddim"] = "dpm"
     first_block_cache: float = 0.0  # threshold of diffusers' FirstBlockCache; 0: off, every block at every step
+    guidance_skip: float = 0.0  # share of the steps that leave out the negative prompt; see `denoise.guide`
     vae_tiling: bool = False  # less memory in the VAE at some cost in seams
 
     # Repairs. The second value is the original's.
@@ -50,7 +51,13 @@ class Options:
 
     @classmethod
     def exact(cls, **changes: Any) -> "Options":
-        """The original, quirks included (its scripts' defaults; pass what its command line would set)."""
+        """The original, quirks included (its scripts' defaults; pass what its command line would set).
+
+        Raises InputError for an option that leaves out work, because the result would not be the original's.
+        """
+        for name in ("first_block_cache", "guidance_skip"):
+            if changes.get(name):
+                raise InputError(f"{name}: mode exact does every step in full; set it to 0, or use mode ours")
         original = cls(
             num_inference_steps=50,
             stride=49,
@@ -82,6 +89,11 @@ class Options:
         if self.first_block_cache > 0 and self.prev_clip_weight > 0:
             # A skipped block has no output of its own to remember.
             raise InputError("first_block_cache and prev_clip_weight cannot be used together: set one of them to 0")
+        if not 0 <= self.guidance_skip < 1:
+            raise InputError(f"guidance_skip: {self.guidance_skip} is not a share of the steps, from 0 to below 1")
+        if self.guidance_skip > 0 and self.prev_clip_weight > 0:
+            # A step without the negative prompt leaves half of the memory out.
+            raise InputError("guidance_skip and prev_clip_weight cannot be used together: set one of them to 0")
         if (self.tail == "anchor") != (self.join == "pixel_ramp"):
             raise InputError("tail: anchor needs join: pixel_ramp, and drop needs latent_average (unaligned latents)")
 

@@ -20,6 +20,7 @@ from relane.errors import InputError
 from relane.videopainter import latents as codec
 from relane.videopainter.denoise import Denoiser, Draws, Memory, Run, Trace, Window
 from relane.videopainter.networks import CogvideoXBranchModel, VideoPainterTransformer
+from relane.videopainter.offload import Parked
 from relane.videopainter.options import Options
 from relane.videopainter.sharing import Posteriors
 from relane.videopainter.watch import Stopwatch
@@ -48,6 +49,7 @@ class VideoPainter:
         self.transformer.eval()
         self.branch.eval()
         self.vae.eval()
+        self._parked: dict[int, Parked] = {}
         self._grouped = self.offload == "sequential" and self.device.type != "cpu"
         if self._grouped:
             from diffusers.hooks import apply_group_offloading
@@ -260,14 +262,13 @@ class VideoPainter:
     @contextlib.contextmanager
     def _working(self, model: torch.nn.Module) -> Iterator[None]:
         """The model on the device for the length of a `with`, when models are offloaded."""
-        moves = self.offload != "none" and self.device.type != "cpu" and not (self._grouped and model is not self.vae)
-        if moves:
-            model.to(self.device)
-        try:
+        stays = self.offload == "none" or self.device.type == "cpu" or (self._grouped and model is not self.vae)
+        if stays:
             yield
-        finally:
-            if moves:
-                model.to("cpu")
+            return
+        parked = self._parked.setdefault(id(model), Parked(model))
+        with parked.on(self.device):
+            yield
 
 
 def _kept_first(index: int, masks: np.ndarray, options: Options) -> np.ndarray:
