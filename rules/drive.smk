@@ -59,7 +59,7 @@ def replaced_videos(run: str, arm: str, clip: str) -> list[str]:
     Of a clip's several cameras some may show too little road to be edited: those stay as they are, in every arm.
     """
     if arm in FOREIGN_ARMS:
-        videos = [video for name, video in FOREIGN if name == arm and CLIPS[video].clip_id == clip]
+        videos = [video for video in videos_of(clip) if (arm, video) in FOREIGN]
     else:
         videos = [video for video in videos_of(clip) if CLIPS[video].drivable]
         if EDIT_ARMS and len(videos) > 1:

@@ -270,6 +270,8 @@ def test_a_planted_shift_comes_out_with_its_sign_and_its_tests(tmp_path):
     assert edit["quantities"]["displacement_m"]["p"] is None
     assert edit["reasoning_changed_share"] == 1.0
     assert sham["quantities"]["lateral_m"]["p"] > 0.05
+    shown = [note for note in result["notes"] if "lateral shift" in note and "within 0.1 m" in note]
+    assert [note.split(":")[0] for note in shown] == ["sham"]  # moved by centimetres; the edit by a metre
     assert edit["recorded_future_valid"] is False
     assert sham["recorded_future_valid"] is True
     assert any("no longer the truth" in note for note in result["notes"])

@@ -280,6 +280,18 @@ def notes_on(rows: Sequence[dict[str, Any]], rollouts: Sequence[Rollout], unchan
     return notes
 
 
+def equivalence_notes(arms: dict[str, Any]) -> list[str]:
+    """A sentence for each shift of a sham or edit arm that is shown to be as good as none."""
+    notes = []
+    for arm, summary in arms.items():
+        for name in EQUIVALENCE if summary["kind"] != FLOOR else ():
+            found = summary["quantities"].get(name, {}).get("equivalence")
+            if found and found["p"] is not None and found["p"] <= 1 - LEVEL:
+                what = name.removesuffix("_m") + (" shift beyond the sham's" if found["minus_sham"] else " shift")
+                notes.append(f"{arm}: its {what} is within {found['margin']:g} m on average (p {found['p']:.2g}).")
+    return notes
+
+
 def study(
     rollouts: Sequence[Rollout],
     run: str,
@@ -301,12 +313,13 @@ def study(
     }
     # The split into vision and words is shown only by runs that drove each arm both ways.
     shown = {name: about for name, about in QUANTITIES.items() if name not in words.QUANTITIES or by_any(rows, name)}
+    arms = summarize_arms(rows, draws, seed, margin)
     summary = {
         "run": run,
         "clips": len({row["clip_id"] for row in rows}),
         "no_driving_reason": None,
-        "notes": notes_on(rows, rollouts, unchanged),
-        "arms": summarize_arms(rows, draws, seed, margin),
+        "notes": notes_on(rows, rollouts, unchanged) + equivalence_notes(arms),
+        "arms": arms,
         "quantities": {
             name: {"unit": unit, "meaning": meaning, "against_recorded_future": name in AGAINST_RECORDED}
             for name, (unit, meaning, _) in shown.items()
