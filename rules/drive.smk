@@ -181,13 +181,13 @@ def driven_clips(run: str) -> list[str]:
     return list(dict.fromkeys(CLIPS[video].clip_id for video in videos if CLIPS[video].drivable))
 
 
-def rollouts(run: str, ending: str, words: bool = True) -> list[str]:
+def rollouts(run: str, ending: str, words: bool = True, clips: list[str] | None = None) -> list[str]:
     """One file of every rollout of a run; an arm edited elsewhere has the clips that it has.
 
-    `words`: whether the second rollouts, with the original arm's words, are among them.
+    `words`: whether the second rollouts, with the original arm's words, are among them. `clips`: only of these.
     """
     files = []
-    for clip in driven_clips(run):
+    for clip in driven_clips(run) if clips is None else clips:
         foreign = [arm for arm, video in FOREIGN if CLIPS[video].clip_id == clip]
         for arm in [arm for arm in DRIVE_ARMS if arm not in FOREIGN_ARMS or arm in foreign]:
             variants = ["", *(f"_t0_{t0}" for t0 in T0_US[1:])]
@@ -206,25 +206,10 @@ def no_driving_reason() -> str:
     return ""
 
 
-localrules:
-    list_rollouts,
-
-
-rule list_rollouts:
-    """The names of all rollouts in a file, because thousands do not fit on a command line."""
-    input:
-        inferences=lambda wildcards: rollouts(wildcards.run, "inference.json"),
-    output:
-        "results/{run}/alpamayo/rollouts.txt",
-    run:
-        Path(output[0]).write_text("".join(f"{name}\n" for name in input.inferences))
-
-
 rule effects:
     """Paired differences against the original arm, judged against the sham edit and the noise floor."""
     input:
         inferences=lambda wildcards: rollouts(wildcards.run, "inference.json"),
-        names="results/{run}/alpamayo/rollouts.txt",
         metadata="results/{run}/sam2/metadata.csv" if EDIT_ARMS else [],
     output:
         table="results/{run}/effects.csv",
@@ -240,7 +225,8 @@ rule effects:
         reason=no_driving_reason(),
         code=code("effects.py"),
     shell:
-        "{PYTHON:q} {SCRIPTS:q}/effects.py --inferences @{input.names:q} --run {wildcards.run:q} {params.flags}"
+        "{PYTHON:q} {SCRIPTS:q}/effects.py --inferences @<(printf '%s\\n' {input.inferences:q})"
+        " --run {wildcards.run:q} {params.flags}"
         " --no-driving-reason={params.reason:q} --csv {output.table:q} --json {output.values:q}"
         " --report {output.report:q} --summary {output.summary:q} --plots {output.plots:q} > {log:q} 2>&1"
 

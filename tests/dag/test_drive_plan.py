@@ -109,8 +109,7 @@ def test_with_nothing_to_edit_here_no_editor_is_planned(workspace):
     config = settings(workspace, drive={"videos": folder}, arms={"sham": False, "floor": True}) | {"instructions": ""}
     jobs = plan(workspace, "drive", **config)
     assert jobs.rules() == {
-        "import_video", "prepare_clip", "reencode_original", "drive_arm", "draw_overlay", "list_rollouts", "effects",
-        "drive",
+        "import_video", "prepare_clip", "reencode_original", "drive_arm", "draw_overlay", "effects", "drive",
     }  # fmt: skip
     assert {job["wildcards"]["clip"] for job in jobs.of("drive_arm")} == {"clip00001"}
 

@@ -96,3 +96,13 @@ def test_planning_needs_no_torch(workspace):
     names = {line.split("==")[0] for line in (ROOT / "envs" / "orchestrator.txt").read_text().splitlines()}
     assert "snakemake" in names
     assert not names & {"torch", "torchvision", "diffusers", "transformers", "av", "opencv-python-headless"}
+
+
+def test_a_large_run_shows_some_clips_spread_over_the_sheet_and_drives_all(workspace):
+    sheet = write_sheet(workspace / "clips.csv", clips=6)
+    config = {"clips": sheet, "instructions": INSTRUCTIONS, "report": {"clips": 2}}
+    jobs = plan(workspace, **config)
+    assert {job["wildcards"]["clip"] for job in jobs.of("draw_overlay")} == {"clip00000", "clip00003"}
+    assert len({job["wildcards"]["clip"] for job in jobs.of("drive_arm")}) == 6
+    drawn = {job["wildcards"]["clip"] for job in plan(workspace, "drive", **config).of("draw_overlay")}
+    assert len(drawn) == 6
