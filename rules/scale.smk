@@ -1,22 +1,17 @@
 """Scale: what keeps the plan of thousands of clips quick and small.
 
 INPUTS:  none
-OUTPUTS: none; three measures on Snakemake's own objects, which hold for the version that is pinned.
+OUTPUTS: none; two measures on Snakemake's own objects, which hold for the version that is pinned.
          benchmarks/planning.py measures what they bring
 """
 
-import functools
 import gc
 
-from snakemake import iocontainers
 from snakemake.jobs import Job
 from snakemake.settings.types import Quietness
 
 # A plan is millions of objects that stay: the collector would walk all of them again and again.
 gc.set_threshold(100_000, 50, 1_000)
-
-# Each of Snakemake's lists makes two guards of its own, some hundred bytes a piece; one pair serves all.
-iocontainers.AttributeGuard = functools.cache(iocontainers.AttributeGuard)
 
 if workflow.output_settings.dryrun and Quietness.RULES in workflow.output_settings.quiet:
     # A quiet dry-run still composes every job's announcement, its command three times over, and throws it away.
