@@ -19,16 +19,12 @@ install: .venv/.installed
 	$(BIN)/pip check
 	@touch $@
 
-# What the demo reads: tiny checkpoints of the real architectures, and a small PhysicalAI-AV dataset of a synthetic world.
-build/tiny/.built: .venv/.installed scripts/build_tiny_checkpoints.py $(wildcard scripts/relane/tiny/*.py)
-	$(BIN)/python scripts/build_tiny_checkpoints.py --output build/tiny
-	@touch $@
-
+# What the demo reads beside resources/tiny: a small PhysicalAI-AV dataset of a synthetic world.
 build/world/.built: .venv/.installed scripts/make_world.py $(wildcard scripts/relane/world/*.py)
 	$(BIN)/python scripts/make_world.py --output build/world
 	@touch $@
 
-demo: build/tiny/.built build/world/.built
+demo: build/world/.built
 	$(BIN)/snakemake --profile profiles/demo --cores $(CORES)
 	@echo "open results/demo/report/index.html"
 

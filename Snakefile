@@ -9,6 +9,7 @@ min_version("9.27.1")
 configfile: f"{workflow.basedir}/config/config.yaml"
 
 
+include: "rules/scale.smk"
 include: "rules/common.smk"
 include: "rules/clips.smk"
 include: "rules/masks.smk"

@@ -104,7 +104,8 @@ rule assemble_dataset:
         folder=subpath(output.table, parent=True),
         code=code("assemble_dataset.py"),
     shell:
-        "{PYTHON:q} {SCRIPTS:q}/assemble_dataset.py --items {input.frames:q} --captions {input.captions:q}"
+        "{PYTHON:q} {SCRIPTS:q}/assemble_dataset.py --items @<(printf '%s\\n' {input.frames:q})"
+        " --captions @<(printf '%s\\n' {input.captions:q})"
         " --output {params.folder:q} > {log:q} 2>&1"
 
 

@@ -181,13 +181,13 @@ def driven_clips(run: str) -> list[str]:
     return list(dict.fromkeys(CLIPS[video].clip_id for video in videos if CLIPS[video].drivable))
 
 
-def rollouts(run: str, ending: str, words: bool = True) -> list[str]:
+def rollouts(run: str, ending: str, words: bool = True, clips: list[str] | None = None) -> list[str]:
     """One file of every rollout of a run; an arm edited elsewhere has the clips that it has.
 
-    `words`: whether the second rollouts, with the original arm's words, are among them.
+    `words`: whether the second rollouts, with the original arm's words, are among them. `clips`: only of these.
     """
     files = []
-    for clip in driven_clips(run):
+    for clip in driven_clips(run) if clips is None else clips:
         foreign = [arm for arm, video in FOREIGN if CLIPS[video].clip_id == clip]
         for arm in [arm for arm in DRIVE_ARMS if arm not in FOREIGN_ARMS or arm in foreign]:
             variants = ["", *(f"_t0_{t0}" for t0 in T0_US[1:])]

@@ -107,8 +107,7 @@ def of_usable_videos(*patterns: str):
 rule instruction_report:
     """A row a video: seconds, memory, the critic's iterations and verdict, the quality label."""
     input:
-        sidecars=of_usable_videos(f"{EDIT}_vp_edit_sample0.json"),
-        first_frames=of_usable_videos(f"{EDIT}_first_frame.json"),
+        # Each follows from its edit and first frame, whose sidecars stand beside it: a third of the files to plan with.
         quality=of_usable_videos("results/{run}/vp/{instruction}/{video}/eval_{video}.json"),
     output:
         table="results/{run}/vp/{instruction}/report.csv",
@@ -118,8 +117,7 @@ rule instruction_report:
     params:
         code=code("instruction_report.py"),
     shell:
-        "{PYTHON:q} {SCRIPTS:q}/instruction_report.py --sidecars {input.sidecars:q}"
-        " --first-frames {input.first_frames:q} --quality {input.quality:q}"
+        "{PYTHON:q} {SCRIPTS:q}/instruction_report.py --beside --quality @<(printf '%s\\n' {input.quality:q})"
         " --instruction {wildcards.instruction:q} --output {output.table:q} --text {output.text:q} > {log:q} 2>&1"
 
 

@@ -8,6 +8,7 @@ OUTPUTS: results/{run}/sam2/{video}/masks/, masks.npz, overlay.mp4, timing.json
 """
 
 import csv
+import functools
 
 
 rule segment_road:
@@ -72,7 +73,7 @@ checkpoint collect_masks:
     params:
         code=code("collect_masks.py"),
     shell:
-        "{PYTHON:q} {SCRIPTS:q}/collect_masks.py --timing {input:q} --output {output:q} > {log:q} 2>&1"
+        "{PYTHON:q} {SCRIPTS:q}/collect_masks.py --timing @<(printf '%s\\n' {input:q}) --output {output:q} > {log:q} 2>&1"
 
 
 rule package_videopainter:
@@ -92,6 +93,13 @@ rule package_videopainter:
         " --masks {input.masks:q} --video {wildcards.video:q} --output {output:q} > {log:q} 2>&1"
 
 
+@functools.cache
+def skipped_videos(metadata: Path, mtime_ns: int) -> set[str]:
+    """The videos that a table of masks names as not usable; many jobs ask, one reads."""
+    with open(metadata, newline="") as file:
+        return {row["video"] for row in csv.DictReader(file) if row["status"] != "ok"}
+
+
 def usable_videos(run: str) -> list[str]:
     """The videos with enough road. A dry-run plans for all of them until the masks are there to say otherwise."""
     metadata = Path(f"results/{run}/sam2/metadata.csv")
@@ -99,8 +107,7 @@ def usable_videos(run: str) -> list[str]:
         metadata = Path(checkpoints.collect_masks.get(run=run).output[0])
     if not metadata.exists():
         return list(CLIPS)
-    with open(metadata, newline="") as file:
-        skipped = {row["video"] for row in csv.DictReader(file) if row["status"] != "ok"}
+    skipped = skipped_videos(metadata, metadata.stat().st_mtime_ns)
     return [video for video in CLIPS if video not in skipped]
 
 

@@ -22,6 +22,21 @@ rule provenance:
         " --output {output:q} > {log:q} 2>&1"
 
 
+def shown_videos(run: str) -> list[str]:
+    """The videos that stand on the page: those of report.clips clips, spread evenly over the usable ones."""
+    videos = usable_videos(run)
+    clips = list(dict.fromkeys(CLIPS[video].clip_id for video in videos))
+    most = config["report"]["clips"] or len(clips)
+    chosen = {clips[number * len(clips) // most] for number in range(most)} if most < len(clips) else set(clips)
+    return [video for video in videos if CLIPS[video].clip_id in chosen]
+
+
+def shown_clips(run: str) -> list[str]:
+    """The driven clips among them."""
+    shown = {CLIPS[video].clip_id for video in shown_videos(run)}
+    return [clip for clip in driven_clips(run) if clip in shown]
+
+
 rule page:
     """Source, edit and overlay side by side, refinement history, metrics, effects."""
     input:
@@ -29,15 +44,15 @@ rule page:
         metadata="results/{run}/sam2/metadata.csv",
         effects="results/{run}/effects.json",
         edits=lambda wildcards: expand(
-            f"{EDIT}_vp_edit_sample0.mp4", run=wildcards.run, instruction=EDIT_ARMS, video=usable_videos(wildcards.run)
+            f"{EDIT}_vp_edit_sample0.mp4", run=wildcards.run, instruction=EDIT_ARMS, video=shown_videos(wildcards.run)
         ),
         quality=lambda wildcards: expand(
             "results/{run}/vp/{instruction}/{video}/eval_{video}.json",
             run=wildcards.run,
             instruction=EDIT_ARMS,
-            video=usable_videos(wildcards.run),
+            video=shown_videos(wildcards.run),
         ),
-        overlays=lambda wildcards: rollouts(wildcards.run, "overlay.mp4", words=False),
+        overlays=lambda wildcards: rollouts(wildcards.run, "overlay.mp4", words=False, clips=shown_clips(wildcards.run)),
     output:
         index="results/{run}/report/index.html",
         media=directory("results/{run}/report/media"),
@@ -45,17 +60,18 @@ rule page:
         "logs/{run}/report.log",
     params:
         folder=subpath(output.index, parent=True),
-        videos=lambda wildcards: usable_videos(wildcards.run),
+        videos=lambda wildcards: shown_videos(wildcards.run),
+        total=lambda wildcards: len(usable_videos(wildcards.run)),
         arms=DRIVE_ARMS,
         foreign=FOREIGN_ARMS,
-        clips=lambda wildcards: driven_clips(wildcards.run),
+        clips=lambda wildcards: shown_clips(wildcards.run),
         reason=no_driving_reason(),
         instructions=INSTRUCTIONS,
         code=code("report.py"),
         template=weights_digest(SCRIPTS / "relane" / "report" / "page"),
     shell:
         "{PYTHON:q} {SCRIPTS:q}/report.py --run-folder results/{wildcards.run} --run {wildcards.run:q}"
-        " --videos {params.videos:q} --arms {params.arms:q} --foreign-arms {params.foreign:q} --clips {params.clips:q}"
+        " --videos {params.videos:q} --total {params.total} --arms {params.arms:q} --foreign-arms {params.foreign:q} --clips {params.clips:q}"
         " --no-driving-reason={params.reason:q} --output {params.folder:q} > {log:q} 2>&1"
 
 

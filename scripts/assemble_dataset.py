@@ -15,10 +15,10 @@ from relane.errors import InputError
 
 def parser() -> argparse.ArgumentParser:
     """The command line."""
-    options = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    options = cli.ListParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     add = options.add_argument
-    add("--items", nargs="+", type=Path, required=True, help="folders that scripts/dataset_frame.py wrote")
-    add("--captions", nargs="+", type=Path, required=True, help="files that scripts/caption_frames.py wrote")
+    add("--items", nargs="+", type=Path, required=True, help="folders of dataset_frame.py; @FILE reads a list")
+    add("--captions", nargs="+", type=Path, required=True, help="files of caption_frames.py; @FILE reads a list")
     add("--mode", default="hardlink", choices=("copy", "hardlink", "symlink"), help="how pictures get into the dataset")
     add("--output", required=True, type=Path, help="the dataset's folder")
     return options

@@ -16,8 +16,8 @@ COLUMNS = (
 
 
 def parser() -> argparse.ArgumentParser:
-    p = argparse.ArgumentParser(description=__doc__)
-    p.add_argument("--timing", type=Path, nargs="*", default=[], help="timing.json files")
+    p = cli.ListParser(description=__doc__)
+    p.add_argument("--timing", type=Path, nargs="*", default=[], help="timing.json files; @FILE reads a list")
     p.add_argument("--output", type=Path, required=True, help="CSV: " + ", ".join(COLUMNS))
     return p
 

@@ -15,9 +15,7 @@ from relane.errors import InputError
 
 def parser() -> argparse.ArgumentParser:
     """The command line."""
-    p = argparse.ArgumentParser(
-        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter, fromfile_prefix_chars="@"
-    )
+    p = cli.ListParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     add = p.add_argument
     add("--inferences", nargs="*", default=[], help="inference JSONs of all arms and clips; @FILE reads a list")
     add("--run", required=True, help="name of the run, for the titles")

@@ -38,12 +38,13 @@ Row = dict[str, Any]
 
 def parser() -> argparse.ArgumentParser:
     """The command line."""
-    options = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    options = cli.ListParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     add = options.add_argument
     add("--instruction", default="", help="name of the instruction, for the title")
     add("--sidecars", nargs="*", default=[], type=Path, help="{video}_vp_edit_sample0.json of each video")
     add("--first-frames", nargs="*", default=[], type=Path, help="{video}_first_frame.json of each video")
-    add("--quality", nargs="*", default=[], type=Path, help="eval_{video}.json of each video")
+    add("--quality", nargs="*", default=[], type=Path, help="eval_{video}.json of each video; @FILE reads a list")
+    add("--beside", action="store_true", help="read the other two of each video, beside its quality file")
     add("--output", required=True, help="CSV: a row a video")
     add("--text", required=True, help="the same for people, with totals")
     return options
@@ -178,7 +179,12 @@ def _number(value: float | None, unit: int = 1) -> str:
 
 def run(args: argparse.Namespace) -> None:
     """Write both files."""
-    stages = read_stages({"first_frame": args.first_frames, "edit": args.sidecars, "quality": args.quality})
+    paths = {"first_frame": list(args.first_frames), "edit": list(args.sidecars), "quality": args.quality}
+    if args.beside:
+        for stage in ("first_frame", "edit"):
+            before, after = STAGES[stage]
+            paths[stage] += [path.with_name(f"{before}{video_of(path, 'quality')}{after}") for path in args.quality]
+    stages = read_stages(paths)
     rows = [row_of(video, content) for video, content in stages.items()]
     write_text(args.output, to_csv(rows))
     write_text(args.text, to_text(rows, f"Instruction {args.instruction}".strip()))

@@ -16,7 +16,8 @@ def parser() -> argparse.ArgumentParser:
     result = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     result.add_argument("--run-folder", type=Path, required=True, help="the run's folder, results/<run>")
     result.add_argument("--run", required=True, help="the run's name")
-    result.add_argument("--videos", nargs="*", default=[], metavar="VIDEO", help="videos that were edited")
+    result.add_argument("--videos", nargs="*", default=[], metavar="VIDEO", help="videos to show")
+    result.add_argument("--total", type=int, default=0, help="how many videos the run has, if more than are shown")
     result.add_argument("--arms", nargs="+", required=True, metavar="ARM", help="original, floor, sham, instructions")
     result.add_argument("--foreign-arms", nargs="*", default=[], metavar="ARM", help="those of them edited elsewhere")
     result.add_argument("--clips", nargs="*", default=[], metavar="CLIP", help="clips that were driven; may be none")
@@ -37,6 +38,7 @@ def run(args: argparse.Namespace) -> None:
         args.clips,
         args.no_driving_reason,
         foreign_arms=args.foreign_arms,
+        total=args.total,
     )
     page.write(report, args.output)
 

@@ -5,6 +5,11 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
+from hypothesis import settings
+
+# Properties are about values; how long an example takes depends on what else the machine does.
+settings.register_profile("relane", deadline=None)
+settings.load_profile("relane")
 
 os.environ.setdefault("HF_HUB_OFFLINE", "1")
 # Tests run side by side, one a core: a model that takes every core for itself slows all of them down.

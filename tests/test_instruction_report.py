@@ -86,3 +86,21 @@ def test_files_of_another_kind_are_refused(report, tmp_path: Path) -> None:
         InputError, match=r"other\.json: the name of a file of the stage edit is \{video\}_vp_edit_sample0\.json"
     ):
         instruction_report.main(["--sidecars", str(tmp_path / "other.json"), "--output", "x", "--text", "y"])
+
+
+def test_thousands_of_files_are_named_in_a_list_and_the_others_found_beside_them(tmp_path: Path) -> None:
+    names = [f"clip {number}.cam" for number in range(3)]
+    for name in names:
+        write_json(tmp_path / f"eval_{name}.json", {"label": "GOOD"})
+        write_json(tmp_path / f"{name}_first_frame.json", first_frame(True, 2))
+        write_json(tmp_path / f"{name}_vp_edit_sample0.json", {"seconds": {"denoise": 60}})
+    listed = tmp_path / "quality.txt"
+    listed.write_text("".join(f"{tmp_path}/eval_{name}.json\n" for name in names) + "\n")
+    outputs = ["--output", f"{tmp_path}/report.csv", "--text", f"{tmp_path}/report.txt"]
+    instruction_report.main(["--beside", "--quality", f"@{listed}", *outputs])
+    with open(tmp_path / "report.csv", newline="") as file:
+        rows = list(csv.DictReader(file))
+    assert [(row["video"], row["verdict"], row["edit_total_s"]) for row in rows] == [(n, "PASS", "60") for n in names]
+    (tmp_path / f"{names[1]}_first_frame.json").unlink()
+    with pytest.raises(InputError, match=r"clip 1\.cam_first_frame\.json"):
+        instruction_report.main(["--beside", "--quality", f"@{listed}", *outputs])

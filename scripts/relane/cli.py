@@ -4,6 +4,7 @@ import argparse
 import os
 import sys
 from collections.abc import Callable
+from typing import Any
 
 from relane.errors import InputError
 
@@ -16,6 +17,17 @@ def true_or_false(text: str) -> bool:
     if value in ("false", "0", "no"):
         return False
     raise argparse.ArgumentTypeError(f"expected true or false, got {text!r}")
+
+
+class ListParser(argparse.ArgumentParser):
+    """A parser to which `@FILE` means the arguments in that file, one a line: thousands fit no command line."""
+
+    def __init__(self, **settings: Any) -> None:
+        super().__init__(fromfile_prefix_chars="@", **settings)
+
+    def convert_arg_line_to_args(self, arg_line: str) -> list[str]:
+        """A line is one argument, blanks in it and all; an empty line is none."""
+        return [arg_line] if arg_line else []
 
 
 def run(main: Callable[[list[str] | None], None]) -> None:

@@ -27,8 +27,15 @@ def _module_file(scripts: Path, module: str) -> Path | None:
 def _imported(path: Path, scripts: Path) -> set[str]:
     """Names of our modules that the file imports, anywhere in it (late imports inside functions too)."""
     package = ".".join(path.relative_to(scripts).with_suffix("").parts[:-1])
+    names = _names(path.read_text(encoding="utf-8"), package)
+    return {name for name in names if name.split(".")[0] == PACKAGE and _module_file(scripts, name)}
+
+
+@functools.cache
+def _names(text: str, package: str) -> set[str]:
+    """What a module's text may import; every script asks for the same few modules, and parsing is what takes time."""
     names: set[str] = set()
-    for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+    for node in ast.walk(ast.parse(text)):
         if isinstance(node, ast.Import):
             names.update(alias.name for alias in node.names)
         elif isinstance(node, ast.ImportFrom):
@@ -37,7 +44,7 @@ def _imported(path: Path, scripts: Path) -> set[str]:
             names.add(base)
             # `from relane import clips` names a module, `from relane.clips import prepare` does not: try both.
             names.update(f"{base}.{alias.name}" for alias in node.names)
-    return {name for name in names if name.split(".")[0] == PACKAGE and _module_file(scripts, name)}
+    return names
 
 
 def code_files(script: str | Path) -> list[Path]:

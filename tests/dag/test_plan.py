@@ -42,6 +42,19 @@ def test_naming_one_edited_video_plans_exactly_its_ancestors(workspace):
     assert {job["wildcards"]["video"] for job in jobs} == {video}
 
 
+def test_an_edit_that_names_a_lora_waits_for_its_dataset_and_training(workspace):
+    sheet = write_sheet(workspace / "clips.csv", clips=2)
+    video = f"clip00001.{CAMERA}"
+    target = f"results/002/vp/double-yellow-solid/{video}/{video}_vp_edit_sample0.mp4"
+    config = {"clips": sheet, "instructions": INSTRUCTIONS}
+    trained = {"dataset_frame", "caption_frames", "assemble_dataset", "filter_dataset", "train_lora"}
+    jobs = plan(workspace, target, **config, first_frame={"lora": "lanes", "lora_scale": 1.0})
+    assert trained < jobs.rules()
+    assert {job["wildcards"]["video"] for job in jobs.of("dataset_frame")} == {f"clip0000{n}.{CAMERA}" for n in (0, 1)}
+    # At a scale of 0 it would change nothing, so it is not asked for.
+    assert not trained & plan(workspace, target, **config, first_frame={"lora": "lanes"}).rules()
+
+
 @pytest.mark.parametrize(
     ("stage", "has", "has_not"),
     [
@@ -96,3 +109,13 @@ def test_planning_needs_no_torch(workspace):
     names = {line.split("==")[0] for line in (ROOT / "envs" / "orchestrator.txt").read_text().splitlines()}
     assert "snakemake" in names
     assert not names & {"torch", "torchvision", "diffusers", "transformers", "av", "opencv-python-headless"}
+
+
+def test_a_large_run_shows_some_clips_spread_over_the_sheet_and_drives_all(workspace):
+    sheet = write_sheet(workspace / "clips.csv", clips=6)
+    config = {"clips": sheet, "instructions": INSTRUCTIONS, "report": {"clips": 2}}
+    jobs = plan(workspace, **config)
+    assert {job["wildcards"]["clip"] for job in jobs.of("draw_overlay")} == {"clip00000", "clip00003"}
+    assert len({job["wildcards"]["clip"] for job in jobs.of("drive_arm")}) == 6
+    drawn = {job["wildcards"]["clip"] for job in plan(workspace, "drive", **config).of("draw_overlay")}
+    assert len(drawn) == 6

@@ -22,16 +22,15 @@ def snakemake(checkout: Path, *words: str) -> subprocess.CompletedProcess:
 def run_demo(checkout: Path) -> None:
     """What `make demo` does after installation, in a copy of the checkout."""
     copy_checkout(checkout)
-    for script, folder in (("build_tiny_checkpoints", "tiny"), ("make_world", "world")):
-        command = [sys.executable, f"scripts/{script}.py", "--output", f"build/{folder}"]
-        subprocess.run(command, cwd=checkout, check=True, capture_output=True)
+    command = [sys.executable, "scripts/make_world.py", "--output", "build/world"]
+    subprocess.run(command, cwd=checkout, check=True, capture_output=True)
     done = snakemake(checkout)
     assert done.returncode == 0, (done.stdout + done.stderr)[-6000:]
 
 
 @pytest.fixture(scope="session")
 def demo(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A checkout in which `make demo` has run, by the same three commands."""
+    """A checkout in which `make demo` has run, by the same two commands."""
     # Test workers share one run: the first to come makes it, the others wait and read.
     shared = tmp_path_factory.getbasetemp().parent if os.environ.get("PYTEST_XDIST_WORKER") else None
     folder = (shared or tmp_path_factory.mktemp("demo")) / "relane_demo"

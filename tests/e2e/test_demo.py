@@ -145,6 +145,20 @@ def test_a_video_of_ones_own_is_edited_and_the_missing_drive_is_explained(demo, 
     assert not (demo / "results" / "own" / "alpamayo").exists()
 
 
+def test_a_damaged_video_is_named_leaves_nothing_and_takes_no_other_with_it(demo, tmp_path):
+    good = (demo / "results" / RUN / "clips" / f"{videos(demo)[0]}.mp4").read_bytes()
+    for name, content in (("good", good), ("cut", good[: len(good) // 3]), ("empty", b""), ("text", b"no video")):
+        (tmp_path / f"{name}.mp4").write_bytes(content)
+    done = snakemake(demo, "clips", "--config", f"clips={tmp_path}", "run=damaged")
+    said = done.stdout + done.stderr
+    assert done.returncode != 0
+    assert all(f"error: {tmp_path}/{name}.mp4" in said for name in ("cut", "empty", "text")), said[-4000:]
+    assert {path.name for path in (demo / "results" / "damaged" / "clips").iterdir()} == {
+        "good.front.mp4",
+        "good.front.json",
+    }
+
+
 def test_a_killed_job_leaves_nothing_half_written_and_the_rerun_finishes(demo):
     """SIGKILL in the middle of the masks, then the same command again; the masks equal the undisturbed run's."""
     target = "results/killed/sam2/metadata.csv"

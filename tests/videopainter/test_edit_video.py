@@ -181,6 +181,7 @@ def test_exact_mode_runs_and_leaves_out_the_tail(tmp_path, tiny, written):
     ("damage", "message"),
     [
         ("fewer masks", r"masks are \(frames, height, width\) \(20, 180, 320\)"),
+        ("smaller masks", r"masks are \(frames, height, width\) \(21, 90, 160\)"),
         ("no mask", "no pixel of any frame is masked"),
         ("small first frame", "first frame is 160x90"),
         ("no caption", "no `caption`"),
@@ -189,7 +190,8 @@ def test_exact_mode_runs_and_leaves_out_the_tail(tmp_path, tiny, written):
 )
 def test_bad_input_is_named_and_nothing_is_written(tmp_path, tiny, damage, message):
     masks = trapezoid()
-    write_inputs(tmp_path, masks[:-1] if damage == "fewer masks" else masks & (damage != "no mask"))
+    spoiled = {"fewer masks": masks[:-1], "smaller masks": masks[:, ::2, ::2], "no mask": masks & False}
+    write_inputs(tmp_path, spoiled.get(damage, masks))
     if damage == "small first frame":
         Image.new("RGB", (160, 90)).save(tmp_path / "first.png")
     elif damage == "text as image":

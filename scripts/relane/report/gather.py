@@ -91,6 +91,7 @@ class Report:
     effects: tables.Effects | None
     plots: list[Media]
     provenance: dict[str, Any]
+    total: int
 
     def media(self) -> list[Media]:
         """Every file that the page refers to, once."""
@@ -110,9 +111,11 @@ def gather(
     clips: Sequence[str],
     no_driving_reason: str,
     foreign_arms: Sequence[str] = (),
+    total: int = 0,
 ) -> Report:
     """Everything that the page shows of a run's folder. `clips` are the driven ones and may be empty.
 
+    `videos` and `clips` are those to show; a run may have more, `total` videos in all, and its effects count them all.
     `foreign_arms`, of `arms`, were edited elsewhere: they have a video, for some clips, and nothing on how it was made.
 
     Raises InputError that names the first required file that is missing or not what its stage writes.
@@ -121,7 +124,6 @@ def gather(
     metadata = _rows(folder / "sam2" / "metadata.csv", "video", "status")
     rollouts = Rollouts(folder, clips, no_driving_reason)
     shown = [_video(folder, name, arms, rollouts, foreign_arms) for name in videos]
-    of_clips = {plot.name for video in shown for plot in video.plots}
     return Report(
         run=run,
         arms=list(arms),
@@ -129,8 +131,9 @@ def gather(
         skipped=[row for row in metadata if row["status"] != "ok"],
         no_driving_reason=no_driving_reason,
         effects=rollouts.effects,
-        plots=[plot for plot in rollouts.plots if plot.name not in of_clips],
+        plots=[plot for plot in rollouts.plots if not plot.source.name.startswith("paths_")],
         provenance=provenance,
+        total=max(total, len(shown)),
     )
 
 
