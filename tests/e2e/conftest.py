@@ -13,10 +13,16 @@ from tests.dag.conftest import copy_checkout
 BIN = Path(sys.executable).parent
 
 
+def alone(checkout: Path) -> FileLock:
+    """A lock for the time that Snakemake works in a checkout: test workers share it, and Snakemake refuses company."""
+    return FileLock(f"{checkout}.busy", is_singleton=True)
+
+
 def snakemake(checkout: Path, *words: str) -> subprocess.CompletedProcess:
     """Snakemake with the demo's profile, as the Makefile calls it."""
     command = [BIN / "snakemake", "--profile", "profiles/demo", *words]
-    return subprocess.run(command, cwd=checkout, capture_output=True, text=True, check=False)
+    with alone(checkout):
+        return subprocess.run(command, cwd=checkout, capture_output=True, text=True, check=False)
 
 
 def run_demo(checkout: Path) -> None:
