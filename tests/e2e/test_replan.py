@@ -86,7 +86,7 @@ def test_a_parameter_replans_the_stage_that_uses_it(demo):
 
 
 def test_other_weights_replan_what_their_model_made(demo):
-    config = demo / "build" / "tiny" / "alpamayo" / "config.json"
+    config = demo / "resources" / "tiny" / "alpamayo" / "config.json"
     text, stat = config.read_text(), config.stat()
     try:
         config.write_text(text + "\n")
