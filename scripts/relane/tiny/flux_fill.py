@@ -86,6 +86,15 @@ def save(model: FluxFillPipeline, folder: Path) -> None:
 
 def build(folder: Path, seed: int = 0) -> None:
     """Write the pipeline folder in float32 safetensors (3.5 MB; the same seed gives the same bytes)."""
-    with text.seeded(seed):
-        vae, network = autoencoder(), transformer()
-    save(pipeline(vae, network, seed), folder)
+    clip, t5 = text.clip_tokenizer(), text.t5_tokenizer()
+    with text.seeded(seed):  # one stream of numbers, in this order
+        model = FluxFillPipeline(
+            scheduler=scheduler(),
+            vae=autoencoder(),
+            text_encoder=text.clip_text_encoder(clip),
+            tokenizer=clip,
+            text_encoder_2=text.t5_encoder(t5),
+            tokenizer_2=t5,
+            transformer=transformer(),
+        )
+    save(model, folder)
