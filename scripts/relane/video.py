@@ -97,9 +97,11 @@ def write_video(path: str | Path, frames: Iterable[np.ndarray], fps: float, crf:
                     raise ValueError(f"{width}x{height}: yuv420p needs an even width and height")
                 stream = container.add_stream("libx264", rate=rate)
                 stream.width, stream.height, stream.pix_fmt = width, height, "yuv420p"
-                # One thread and no B-frames: bytes that do not depend on the machine's number of cores.
+                # Bytes that do not depend on the machine: one thread, no B-frames, and x264's macroblock tree without
+                # its approximate SIMD arithmetic, which differs between processors and reads past narrow pictures.
                 stream.codec_context.thread_count = 1
-                stream.options = {"crf": str(crf), "preset": "medium", "bf": "0"}
+                exact = {"bf": "0", "x264-params": "cpu-independent=1"}
+                stream.options = {"crf": str(crf), "preset": "medium", **exact}
             picture = av.VideoFrame.from_ndarray(frame, format="rgb24")
             for packet in stream.encode(picture.reformat(format="yuv420p", interpolation=EXACT_COLOR)):
                 container.mux(packet)
