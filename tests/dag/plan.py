@@ -2,7 +2,7 @@
 
     python tests/dag/plan.py '{"workdir": ".", "config": {...}, "configfiles": [...], "targets": [...]}'
 
-The answer is a list of {"rule", "wildcards", "output"}: the plan itself, not its log.
+The answer is a list of {"rule", "wildcards", "output", "reason"}: the plan itself, not its log.
 """
 
 import json
@@ -28,9 +28,15 @@ def planned_jobs(workdir: Path, config: dict, configfiles: list[Path], targets: 
         dag = workflow.dag(DAGSettings(targets=set(targets)))
         dag.execute_workflow(executor="dryrun")
         # Private, and therefore why Snakemake's version is pinned: the public interface prints the plan only.
-        jobs = workflow._workflow_store.dag.needrun_jobs(exclude_finished=False)
+        planned = workflow._workflow_store.dag
+        jobs = planned.needrun_jobs(exclude_finished=False)
         return [
-            {"rule": job.rule.name, "wildcards": dict(job.wildcards_dict), "output": [str(o) for o in job.output]}
+            {
+                "rule": job.rule.name,
+                "wildcards": dict(job.wildcards_dict),
+                "output": [str(o) for o in job.output],
+                "reason": str(planned.reason(job)),
+            }
             for job in jobs
         ]
 
