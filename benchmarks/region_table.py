@@ -4,7 +4,7 @@
 
 For each clip of the synthetic world and each edit, the pipeline's own scripts paint a first frame and carry it through
 the clip, once a region, with the settings of config/demo.yaml and the world's true road masks. The same drive rendered
-with the asked markings is the ideal edit. A row a region:
+with the asked markings is the ideal edit. A row a region; "each frame" (--frame-by-frame) is FLUX Fill on every frame:
 
     tone      grey levels by which the asphalt's mean colour leaves the source's, inside the mask and off the lines
     road tone the same over all asphalt off the lines, inside the mask or not: what a driving model sees
@@ -12,7 +12,7 @@ with the asked markings is the ideal edit. A row a region:
     flicker   change from frame to frame on the asphalt, over that of the ideal edit (1: as steady as the world itself)
     count, color, pattern, all: share of frames whose line a judge by pixels reads as asked, of those that it reads so
               in the ideal edit. dashed: the pattern in edits to dashed lines; first: all, in the first frame alone
-    dB        PSNR on the road against the ideal edit
+    dB        PSNR on the road against the ideal edit; line dB: on the lines, old and new, and around them
 """
 
 import argparse
@@ -81,6 +81,7 @@ def parser() -> argparse.ArgumentParser:
     add("--frames", type=int, default=33, help="frames a clip (default: %(default)s)")
     add("--edits", nargs="+", default=["single-white-dashed", "double-yellow-solid"], metavar="COUNT-COLOR-PATTERN")
     add("--regions", nargs="+", choices=REGIONS, default=list(REGIONS))
+    add("--frame-by-frame", nargs="*", choices=REGIONS, default=[], help="regions in which FLUX Fill also paints alone")
     add("--first", choices=("painted", "ideal"), default="painted", help="ideal: the video model alone is measured")
     add("--set", nargs="+", default=[], metavar="SECTION.KEY=VALUE", help="over the demo's, as video.color_match=true")
     add("--device", default="auto")
@@ -161,7 +162,25 @@ class Pipeline:
         edit_video.run(video, self.mover)
         return read_frames(folder / "edit.mp4")
 
+    def frame_by_frame(self, drive: Drive, wanted: Attributes, masks: np.ndarray, folder: Path) -> np.ndarray:
+        """FLUX Fill alone, each frame for itself with the same noise: nothing carries the edit through time."""
+        args = self._painting(drive, wanted, folder)
+        how, key = first_frame.paint_settings(args), (args.seed, drive.name, args.instruction)
+        paint = self.painter.editor().paint
+        edit = [
+            paint(frame, mask, wanted.prompt(), seed_key=key, **how)
+            for frame, mask in zip(drive.frames, masks, strict=True)
+        ]
+        if self.args.keep:
+            write_video(folder.parent / f"{wanted.slug()}_frame_by_frame.mp4", edit, FPS)
+        return np.stack(edit)
+
     def _paint(self, drive: Drive, wanted: Attributes, folder: Path) -> None:
+        painting = self._painting(drive, wanted, folder)
+        first_frame.run(painting, self.painter)
+
+    def _painting(self, drive: Drive, wanted: Attributes, folder: Path) -> argparse.Namespace:
+        """The command line of scripts/first_frame.py; its models are loaded once."""
         height, width = self.mover.size
         painting = first_frame.parser().parse_args(
             [
@@ -179,7 +198,7 @@ class Pipeline:
             ]
         )
         self.painter = self.painter or first_frame.load(painting)
-        first_frame.run(painting, self.painter)
+        return painting
 
 
 VIDEO_FILES = {
@@ -223,7 +242,9 @@ def measure(drive: Drive, ideal: list[Frame], wanted: Attributes, masks: np.ndar
             now, best = (metrics.flicker((a, a), (a, b), region)["edited"] for a, b in zip(before, shown, strict=True))
             found["flicker"].append(now / best)
         before = shown
-        found["dB"].append(metrics.psnr(metrics.mse(*shown, torch.from_numpy(road))))
+        for column, where in (("dB", road), ("line dB", lines & masks[index])):
+            if where.any():
+                found[column].append(metrics.psnr(metrics.mse(*shown, torch.from_numpy(where))))
         if read_line(true.image, drive.scene, FRONT_WIDE, t, road) != wanted:
             continue
         read = read_line(frame, drive.scene, FRONT_WIDE, t, road)
@@ -250,6 +271,7 @@ COLUMNS = {
     "all": "{:5.0%}",
     "first": "{:6.0%}",
     "dB": "{:6.1f}",
+    "line dB": "{:8.1f}",
 }
 
 
@@ -283,6 +305,10 @@ def table(args: argparse.Namespace, folder: Path) -> dict[str, dict[str, list]]:
                 region: (mask, pipeline(drive, wanted, mask, drive.folder / region / wanted.slug()))
                 for region, mask in masks.items()
             }
+            for region in args.frame_by_frame:
+                folder_of = drive.folder / region / wanted.slug()
+                edit = pipeline.frame_by_frame(drive, wanted, masks[region], folder_of)
+                results[f"{region}, each frame"] = (masks[region], edit)
             results["unedited"] = (next(iter(masks.values())), drive.frames)
             for name, (mask, edit) in results.items():
                 for column, values in measure(drive, ideal, wanted, mask, edit).items():

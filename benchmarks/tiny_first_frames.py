@@ -11,6 +11,8 @@ so in the true re-render. Below: how far the asphalt's tone moves inside the mas
 import argparse
 import sys
 from collections import defaultdict
+from collections.abc import Sequence
+from dataclasses import dataclass, field
 from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).parents[1] / "scripts"))
@@ -21,11 +23,11 @@ import torch
 
 from relane import cli
 from relane.fluxfill import FluxFill
-from relane.lanes import ALLOWED
+from relane.lanes import ALLOWED, Attributes
 from relane.masks import grow
 from relane.noise import seed_of
 from relane.regions import Corridor, corridor_region
-from relane.tiny.learning.pictures import ALL, any_attributes, repainted, rng_of
+from relane.tiny.learning.pictures import ALL, PAINT_SIZE, any_attributes, repainted, rng_of
 from relane.world.judge import read_line
 from relane.world.rig import FRONT_WIDE
 from relane.world.scene import Scene
@@ -62,51 +64,73 @@ def mask_of(scene: Scene, t: float, region: str) -> tuple[np.ndarray, np.ndarray
     return first.image, first.road_mask, next(masks)
 
 
-def main(argv: list[str] | None = None) -> None:
-    """Paint, judge, print."""
-    args = parser().parse_args(argv)
-    painter = FluxFill(args.checkpoints / "flux_fill", args.lora, args.lora_scale, args.device, torch.float32)
-    size = tuple(8 * side for side in (20, 30))
-    right: dict[str, dict[str, list[bool]]] = {wanted.slug(): defaultdict(list) for wanted in ALL}
-    tones, outside, rows = [], 0, []
+@dataclass
+class Found:
+    """What the judge read: by slug of what was asked and by attribute; the asphalt's tone; the change outside."""
+
+    right: dict[str, dict[str, list[bool]]]
+    tones: list[float]
+    outside: int = 0
+    rows: list[np.ndarray] = field(default_factory=list)
+    wrong: list[str] = field(default_factory=list)
+
+    def share(self, name: str = "all") -> float:
+        """Share of all edits whose attribute `name` is as asked."""
+        return float(np.mean([value for values in self.right.values() for value in values[name]]))
+
+
+def judge_edits(painter: FluxFill, args: argparse.Namespace, asked: Sequence[Attributes] = ALL) -> Found:
+    """Paint every scene once for each of `asked`, and read what came of it."""
+    found = Found({wanted.slug(): defaultdict(list) for wanted in asked}, [])
     for number in range(args.scenes):
         rng = rng_of("judge", "first frames", number)
         scene = Scene(seed_of("judge", "first frames", number), any_attributes(rng), slower_car=number % 3 == 0)
         t = float(rng.uniform(0, 10))
         frame, road, mask = mask_of(scene, t, args.region)
+        old = grow(scene.render(FRONT_WIDE, t).marking_mask, OFF_LINES)
         shown = [frame]
-        for wanted in ALL:
+        for wanted in asked:
             ideal = repainted(scene, wanted).render(FRONT_WIDE, t)
             edit = painter.paint(
                 frame, mask, wanted.prompt(), seed_key=("judge", number, wanted.slug()), steps=args.steps,
-                keep_masked_pixels=args.keep_masked_pixels, max_sequence_length=16, mask_feather=FEATHER, size=size,
+                keep_masked_pixels=args.keep_masked_pixels, max_sequence_length=16, mask_feather=FEATHER,
+                size=PAINT_SIZE,
             )  # fmt: skip
             shown.append(edit)
-            outside = max(outside, int(np.abs(edit.astype(int) - frame)[~mask].max()))
-            off = mask & road & ~grow(ideal.marking_mask, OFF_LINES)
-            off &= ~grow(scene.render(FRONT_WIDE, t).marking_mask, OFF_LINES)
+            found.outside = max(found.outside, int(np.abs(edit.astype(int) - frame)[~mask].max()))
+            off = mask & road & ~grow(ideal.marking_mask, OFF_LINES) & ~old
             if off.any():
-                tones.append(float(np.abs(edit[off].mean(0) - frame[off].mean(0)).mean()))
+                found.tones.append(float(np.abs(edit[off].mean(0) - frame[off].mean(0)).mean()))
             if read_line(ideal.image, scene, FRONT_WIDE, t, road) != wanted:
                 continue
             read = read_line(edit, scene, FRONT_WIDE, t, road)
             same = {name: read is not None and getattr(read, name) == getattr(wanted, name) for name in ALLOWED}
             for name, value in (same | {"all": all(same.values())}).items():
-                right[wanted.slug()][name].append(value)
-        rows.append(np.hstack(shown))
+                found.right[wanted.slug()][name].append(value)
+            if read != wanted:
+                found.wrong.append(f"scene {number}: {wanted.slug()} read as {read.slug() if read else 'no line'}")
+        found.rows.append(np.hstack(shown))
+    return found
+
+
+def main(argv: list[str] | None = None) -> None:
+    """Paint, judge, print."""
+    args = parser().parse_args(argv)
+    painter = FluxFill(args.checkpoints / "flux_fill", args.lora, args.lora_scale, args.device, torch.float32)
+    found = judge_edits(painter, args)
+    names = (*ALLOWED, "all")
     print(f"{args.scenes} scenes, {args.region}, {args.steps} steps, keep_masked_pixels {args.keep_masked_pixels}")
-    print(f"{'asked':24s}" + "".join(f"{name:>9s}" for name in (*ALLOWED, "all")) + "   edits")
-    total: dict[str, list[bool]] = defaultdict(list)
-    for slug, values in right.items():
-        print(
-            f"{slug:24s}" + "".join(f"{np.mean(values[name]):9.1%}" for name in (*ALLOWED, "all")), len(values["all"])
-        )
-        for name in values:
-            total[name] += values[name]
-    print(f"{'all':24s}" + "".join(f"{np.mean(total[name]):9.1%}" for name in (*ALLOWED, "all")), len(total["all"]))
-    print(f"asphalt tone inside the mask moves by {np.mean(tones):.2f} grey levels; outside it by {outside}")
+    print(f"{'asked':24s}" + "".join(f"{name:>9s}" for name in names) + "   edits")
+    for slug, values in found.right.items():
+        print(f"{slug:24s}" + "".join(f"{np.mean(values[name]):9.1%}" for name in names), len(values["all"]))
+    total = sum(len(values["all"]) for values in found.right.values())
+    print(f"{'all':24s}" + "".join(f"{found.share(name):9.1%}" for name in names), total)
+    print(
+        f"asphalt tone inside the mask moves by {np.mean(found.tones):.2f} grey levels; outside it by {found.outside}"
+    )
+    print("\n".join(found.wrong))
     if args.picture:
-        cv2.imwrite(args.picture, np.vstack(rows)[..., ::-1])
+        cv2.imwrite(args.picture, np.vstack(found.rows)[..., ::-1])
 
 
 if __name__ == "__main__":
