@@ -26,6 +26,7 @@ from relane import captions, cli, critic
 from relane.fluxfill import FluxFill
 from relane.lanes import ALLOWED, Attributes, instruction_of
 from relane.noise import seed_of
+from relane.quality import Clip
 from relane.qwen import Qwen
 from relane.tiny.learning.pictures import ALL, PAINT_SIZE, any_attributes, rng_of
 from relane.tiny.learning.reading import NAMES
@@ -75,6 +76,19 @@ def named(qwen: Qwen, count: int) -> None:
         print(f"  {text}: {times}")
 
 
+def scored(args: argparse.Namespace) -> None:
+    """Part 3."""
+    clip = Clip(args.checkpoints / "clip", args.device, torch.float32)
+    words = torch.stack([clip.text(one.prompt()) for one in ALL])
+    right = []
+    for number in range(args.frames):
+        scene, t, _ = scene_of("captions", number, ALL[number % len(ALL)])
+        frame = torch.from_numpy(scene.image(FRONT_WIDE, t)).permute(2, 0, 1).float() / 255
+        nearest = int((words.squeeze() @ clip.image(frame, squash=False).squeeze()).argmax())
+        right.append(ALL[nearest] == scene.attributes)
+    print(f"CLIP: the right caption of eight is nearest in {np.mean(right):.1%} of {len(right)} frames")
+
+
 def judged(qwen: Qwen, args: argparse.Namespace) -> None:
     """Part 2."""
     painter = FluxFill(args.checkpoints / "flux_fill", "", 1.0, args.device, torch.float32)
@@ -112,6 +126,7 @@ def main(argv: list[str] | None = None) -> None:
     qwen = Qwen(args.checkpoints / "qwen", args.device)
     named(qwen, args.frames)
     judged(qwen, args)
+    scored(args)
 
 
 if __name__ == "__main__":

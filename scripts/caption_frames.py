@@ -44,7 +44,7 @@ def load(args: argparse.Namespace):
 
 def run(args: argparse.Namespace, qwen) -> None:
     """Write one JSON: captions by item name, and what they cost. Raises InputError on a broken item folder."""
-    from relane import captions, dataset
+    from relane import captions, dataset, memory
     from relane.files import read_json, write_json
 
     kept = [item for item in args.items if read_json(item / "record.json")["status"] == "kept"]
@@ -56,7 +56,7 @@ def run(args: argparse.Namespace, qwen) -> None:
     for item, one in zip(kept, found, strict=True):
         values = {name: getattr(one.attributes, name) for name in ("count", "color", "pattern")}
         entries[item.name] = {"prompt": one.text, **values, "reply": one.reply, "asked": one.asked}
-    write_json(args.output, {"captions": entries, "seconds": time.perf_counter() - started, **dataset.memory_peaks()})
+    write_json(args.output, {"captions": entries, "seconds": time.perf_counter() - started, **memory.peaks()})
 
 
 def main(argv: list[str] | None = None) -> None:

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from relane import cli
+from relane import cli, memory
 from relane.errors import InputError, UndrivableError
 
 if TYPE_CHECKING:
@@ -97,16 +97,13 @@ def run(args: argparse.Namespace, models: Models) -> None:
 def _drive(args: argparse.Namespace, models: Models) -> tuple[dict[str, Any], dict[str, Any]]:
     import time
 
-    import torch
-
     from relane.alpamayo.records import read_reasoning, vis_data
     from relane.alpamayo.sampling import KeyedNoise
     from relane.alpamayo.scene import assemble
     from relane.pai import Clip, open_dataset
 
     started = time.perf_counter()
-    if models.device.startswith("cuda"):
-        torch.cuda.reset_peak_memory_stats(models.device)
+    memory.reset_peaks()
     clip = Clip(open_dataset(args.pai_root), args.clip_id)
     scene = assemble(clip, _edited(args), args.cameras, args.t0_us, args.allow_late_frames)
     forced = None
@@ -162,8 +159,7 @@ def result(
     from relane.alpamayo.scene import CAMERAS, FRAMES_PER_CAMERA
 
     config = models.policy.config
-    figures = accuracy(scene, rollout, vehicle)
-    memory = _memory(models.device)
+    figures, peaks = accuracy(scene, rollout, vehicle), memory.peaks()
     return {
         **_item(args),
         "min_ade_meters": figures["min_ade_k"],
@@ -174,7 +170,7 @@ def result(
             "num_future_steps": len(scene.future_xyz),
             "num_frames": FRAMES_PER_CAMERA,
         },
-        "metrics": {"inference_seconds": seconds["total"], **memory},
+        "metrics": {"inference_seconds": seconds["total"], **peaks},
         "success": True,
         **_settings(args),
         "noise_scheme": "keyed by (seed, noise_key, clip_id, t0_us, sample[, step])",
@@ -197,7 +193,7 @@ def result(
         "backend": backend(models.dtype, models.device),
         "checkpoint": Path(args.alpamayo).name,
         "seconds": seconds,
-        **memory,
+        **peaks,
     }
 
 
@@ -233,16 +229,6 @@ def _settings(args: argparse.Namespace) -> dict[str, Any]:
         "reasoning": args.reasoning,
         "reasoning_from": args.reasoning_from if args.reasoning == "shared" else None,
     }
-
-
-def _memory(device: str) -> dict[str, int]:
-    import resource
-
-    import torch
-
-    gpu = torch.cuda.max_memory_allocated(device) if device.startswith("cuda") else 0
-    # Kilobytes on Linux: the peak of this process since it started.
-    return {"gpu_peak_bytes": gpu, "host_peak_bytes": resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024}
 
 
 def main(argv: list[str] | None = None) -> None:

@@ -6,12 +6,10 @@ relane/quality.py. A metric whose weights are not given is reported as absent (n
 """
 
 import argparse
-import resource
-import sys
 import time
 from pathlib import Path
 
-from relane import cli
+from relane import cli, memory
 from relane.errors import InputError
 
 # What `load` reads: a warm worker keeps the models for items that agree in these (relane.warm).
@@ -82,7 +80,6 @@ def prompt_of(args: argparse.Namespace) -> str:
 
 def run(args: argparse.Namespace, networks) -> None:
     """Compare one pair of videos and write both outputs. Raises InputError when sizes or lengths do not agree."""
-    import torch
 
     from relane.files import write_json, write_text
     from relane.masks import read_masks
@@ -93,9 +90,7 @@ def run(args: argparse.Namespace, networks) -> None:
     began, prompt, info = time.perf_counter(), prompt_of(args), probe(args.clip)
     if networks.clip_score is not None and not prompt:
         raise InputError("no text for the CLIP score: give --prompt or --first-frame-json")
-    on_gpu = networks.device.startswith("cuda")
-    if on_gpu:
-        torch.cuda.reset_peak_memory_stats(networks.device)
+    memory.reset_peaks()
     masks = read_masks(args.inpaint_masks, (info.frames, info.height, info.width))
     comparison = Comparison(networks, prompt)
     for (source, edited), mask in zip(pairs(args.clip, args.edited), masks, strict=True):
@@ -104,10 +99,7 @@ def run(args: argparse.Namespace, networks) -> None:
     result = {"video": name, "prompt": prompt, "width": info.width, "height": info.height, **comparison.result()}
     result["psnr_cap_db"] = PSNR_CAP
     result["seconds"] = {"evaluate": round(time.perf_counter() - began, 3)}
-    result["gpu_peak_bytes"] = torch.cuda.max_memory_allocated(networks.device) if on_gpu else 0
-    result["host_peak_bytes"] = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * (
-        1 if sys.platform == "darwin" else 1024
-    )
+    result |= memory.peaks()
     write_text(args.text, as_text(result))
     write_json(args.json, result)
 

@@ -5,14 +5,13 @@ the best try by the critic's own score is taken, and the sidecar says so. Every 
 """
 
 import argparse
-import resource
 import sys
 import time
 from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from relane import cli, instructions, lanes
+from relane import cli, instructions, lanes, memory
 from relane.errors import InputError
 from relane.lanes import Attributes
 
@@ -292,7 +291,7 @@ def run(args: argparse.Namespace, models: Models) -> None:
     from relane import critic, files
 
     check(args)
-    reset_gpu_peaks()
+    memory.reset_peaks()
     started, clock = time.perf_counter(), Clock()
     frame, mask = clock.time("read", lambda: read_first(args.clip, args.inpaint_masks))
     text, wanted, sham = what_to_ask(args, models, clock, frame, mask)
@@ -327,7 +326,7 @@ def run(args: argparse.Namespace, models: Models) -> None:
     clock.time("write", lambda: critic.write_tries(args.refine_folder, seen, refinement, record))
     critic.write_picture(args.output, refinement.chosen.output)
     seconds = clock.seconds | models.load_seconds() | {"total": time.perf_counter() - started}
-    files.write_json(args.sidecar, record | {"seconds": seconds, **peaks()})
+    files.write_json(args.sidecar, record | {"seconds": seconds, **memory.peaks()})
 
 
 def paint_settings(args: argparse.Namespace) -> dict[str, Any]:
@@ -372,23 +371,6 @@ def describe(
         "parameters": {name: getattr(args, name) for name in settings.split()},
         "devices": models.devices,
     }
-
-
-def reset_gpu_peaks() -> None:
-    """Start counting GPU memory anew on every device."""
-    import torch
-
-    for number in range(torch.cuda.device_count()):
-        torch.cuda.reset_peak_memory_stats(number)
-
-
-def peaks() -> dict[str, int]:
-    """Peak memory in bytes: of the GPUs together since `reset_gpu_peaks`, and of this process on the host."""
-    import torch
-
-    gpu = sum(torch.cuda.max_memory_allocated(number) for number in range(torch.cuda.device_count()))
-    unit = 1 if sys.platform == "darwin" else 1024  # macOS counts in bytes, Linux in KiB
-    return {"gpu_peak_bytes": gpu, "host_peak_bytes": resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * unit}
 
 
 def main(argv: list[str] | None = None) -> None:

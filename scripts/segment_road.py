@@ -8,7 +8,6 @@ painter nothing to start from, and a low average means that the road was lost.
 """
 
 import argparse
-import resource
 import time
 from collections import defaultdict
 from collections.abc import Callable, Iterator
@@ -17,7 +16,7 @@ from itertools import islice
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from relane import __version__, cli
+from relane import __version__, cli, memory
 from relane.errors import InputError
 from relane.files import atomic_folder, write_json
 from relane.road_points import POINTS
@@ -138,11 +137,7 @@ def segment(args: argparse.Namespace, models: "RoadSegmenter", clock: Clock) -> 
 
 
 def run(args: argparse.Namespace, models: "RoadSegmenter") -> None:
-    import torch
-
-    cuda = models.device.type == "cuda"
-    if cuda:
-        torch.cuda.reset_peak_memory_stats(models.device)
+    memory.reset_peaks()
     clock = Clock()
     with clock.phase("total"):
         facts = segment(args, models, clock)
@@ -171,8 +166,7 @@ def run(args: argparse.Namespace, models: "RoadSegmenter") -> None:
             "device": str(models.device),
             "dtype": args.dtype,
             "seconds": {"load": round(models.load_seconds, 3)} | {k: round(v, 3) for k, v in seconds.items()},
-            "gpu_peak_bytes": torch.cuda.max_memory_allocated(models.device) if cuda else 0,
-            "host_peak_bytes": resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024,
+            **memory.peaks(),
             "versions": versions(),
         },
     )

@@ -139,8 +139,8 @@ def summarize(args: argparse.Namespace, trainer, encoded: int, encode_seconds: f
     """What training_summary.json says."""
     from dataclasses import asdict
 
-    from relane.dataset import memory_peaks
     from relane.lora import adapter
+    from relane.memory import peaks
 
     progress, how, processes = trainer.progress, trainer.how, trainer.accelerator.num_processes
     losses = [one["loss"] for one in progress.history]
@@ -166,7 +166,7 @@ def summarize(args: argparse.Namespace, trainer, encoded: int, encode_seconds: f
         "steps_per_second": progress.step / seconds,
         "images_per_second": seen / seconds,
         "resumed_at_steps": progress.resumed_at,
-        **memory_peaks(),
+        **peaks(),
         "device": str(trainer.accelerator.device),
         "processes": processes,
         "lora_tensors": tensors,

@@ -63,4 +63,8 @@ def test_weights_digest_sees_content_and_says_absent(tmp_path):
     before = weights_digest(folder)
     (folder / "config.json").write_text("[]")
     weights_digest.cache_clear()
-    assert weights_digest(folder) != before
+    changed = weights_digest(folder)
+    assert changed != before
+    (folder / "README.md").write_text("a model card")
+    weights_digest.cache_clear()
+    assert weights_digest(folder) == changed

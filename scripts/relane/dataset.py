@@ -280,13 +280,3 @@ def read_caption(folder: str | Path, row: Row) -> dict:
     """What `captions/<name>.json` says of a row; for a dataset without one, the attributes of its prompt."""
     path = Path(folder) / "captions" / f"{row.name}.json"
     return read_json(path) if path.is_file() else {"prompt": row.prompt, **asdict(lanes.parse_prompt(row.prompt))}
-
-
-def memory_peaks() -> dict[str, int]:
-    """The most GPU memory (0 without one) and host memory that this process has held so far, in bytes."""
-    import resource
-
-    import torch
-
-    gpu = max((torch.cuda.max_memory_allocated(n) for n in range(torch.cuda.device_count())), default=0)
-    return {"gpu_peak_bytes": gpu, "host_peak_bytes": resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024}

@@ -83,12 +83,17 @@ def code_digest(script: str | Path) -> str:
 
 @functools.cache
 def weights_digest(folder: str | Path) -> str:
-    """16 hex digits that stand for a checkpoint folder; "absent" where there is none (planning works without)."""
+    """16 hex digits that stand for a checkpoint folder; "absent" where there is none (planning works without).
+
+    Model cards and other texts for people (`*.md`) do not count.
+    """
     folder = Path(folder)
     if not folder.exists():
         return "absent"
     digest = hashlib.sha256()
     for path in sorted(p for p in ([folder] if folder.is_file() else folder.rglob("*")) if p.is_file()):
+        if path.suffix == ".md":
+            continue
         size = path.stat().st_size
         digest.update(f"{path.relative_to(folder)}\0{size}\0".encode())
         if size <= HASH_WHOLE_BYTES:

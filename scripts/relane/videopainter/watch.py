@@ -1,11 +1,12 @@
 """Seconds by phase, with the GPU's queue emptied at the ends of each phase so that work is counted where it is done."""
 
 import contextlib
-import resource
 import time
 from collections.abc import Iterator
 
 import torch
+
+from relane import memory
 
 
 class Stopwatch:
@@ -14,8 +15,7 @@ class Stopwatch:
     def __init__(self, device: torch.device | str = "cpu"):
         self.device = torch.device(device)
         self.seconds: dict[str, float] = {}
-        if self.device.type == "cuda":
-            torch.cuda.reset_peak_memory_stats(self.device)
+        memory.reset_peaks()
 
     @contextlib.contextmanager
     def __call__(self, phase: str) -> Iterator[None]:
@@ -29,10 +29,8 @@ class Stopwatch:
 
     def report(self) -> dict:
         """Seconds by phase, and the peaks of GPU memory (of this run, 0 on the CPU) and of the process, in bytes."""
-        gpu = torch.cuda.max_memory_allocated(self.device) if self.device.type == "cuda" else 0
-        host = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024
         seconds = {phase: round(value, 3) for phase, value in self.seconds.items()}
-        return {"seconds": seconds, "gpu_peak_bytes": gpu, "host_peak_bytes": host}
+        return {"seconds": seconds, **memory.peaks()}
 
     def _wait(self) -> None:
         if self.device.type == "cuda":

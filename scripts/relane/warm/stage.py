@@ -7,7 +7,6 @@ LOADS needs `parser()` and `main(argv)`: it is run whole, on a GPU of its own, a
 """
 
 import argparse
-import contextlib
 import hashlib
 import importlib.util
 import json
@@ -24,6 +23,7 @@ from typing import Any
 
 from relane.digest import code_digest
 from relane.errors import InputError
+from relane.memory import gpu_peak, reset_peaks
 
 # CUDA's libraries and torch's CPU allocator raise plain RuntimeErrors when memory runs out.
 _MEMORY = re.compile(r"CUDA error: out of memory|STATUS_ALLOC_FAILED|DefaultCPUAllocator")
@@ -106,7 +106,7 @@ def perform(module: ModuleType, arguments: list[str], kept: Kept) -> dict[str, A
     Seconds are of the wall clock; on a GPU the end waits for the device. Raises what the script raises.
     """
     began, load_seconds, warm = time.perf_counter(), 0.0, kept.models is not None
-    _reset_peaks()
+    reset_peaks()
     if keeps_models(module):
         args = module.parser().parse_args(arguments)
         if hasattr(module, "check"):
@@ -153,28 +153,3 @@ def out_of_memory(error: BaseException, name: str, hint: str) -> str:
     said = f", with {peak / 2**30:.1f} GiB in use at its peak" if peak else ""
     first = next(iter(str(error).splitlines()), type(error).__name__)
     return f"{name}: out of memory on {where}{said}. " + (f"To lower it: {hint}. " if hint else "") + f"({first})"
-
-
-def _cuda():
-    """torch.cuda where it is in use in this process, else None. Never the one to import torch."""
-    torch = sys.modules.get("torch")
-    return torch.cuda if torch and torch.cuda.is_available() and torch.cuda.is_initialized() else None
-
-
-def _reset_peaks() -> None:
-    # Linux: the host's peak (ru_maxrss) too counts from here, and not from the worker's earlier items.
-    with contextlib.suppress(OSError):
-        Path("/proc/self/clear_refs").write_text("5")
-    cuda = _cuda()
-    for device in range(cuda.device_count() if cuda else 0):
-        cuda.reset_peak_memory_stats(device)
-
-
-def gpu_peak(wait: bool = False) -> int:
-    """Peak GPU memory of this process in bytes, over its GPUs together; 0 without one. wait: for the devices first."""
-    cuda, peak = _cuda(), 0
-    for device in range(cuda.device_count() if cuda else 0):
-        if wait:
-            cuda.synchronize(device)
-        peak += cuda.max_memory_allocated(device)
-    return peak

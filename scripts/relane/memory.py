@@ -1,0 +1,38 @@
+"""Peak memory of this process, on the host and on its GPUs together; torch is asked only where it is in use."""
+
+import contextlib
+import resource
+import sys
+from pathlib import Path
+
+
+def _cuda():
+    """torch.cuda where it is in use in this process, else None. Never the one to import torch."""
+    torch = sys.modules.get("torch")
+    return torch.cuda if torch and torch.cuda.is_available() and torch.cuda.is_initialized() else None
+
+
+def reset_peaks() -> None:
+    """Count anew from here: an item's peak, and not that of the items before it (on the host: where Linux allows)."""
+    with contextlib.suppress(OSError):
+        Path("/proc/self/clear_refs").write_text("5")
+    cuda = _cuda()
+    for device in range(cuda.device_count() if cuda else 0):
+        cuda.reset_peak_memory_stats(device)
+
+
+def gpu_peak(wait: bool = False) -> int:
+    """Peak GPU memory of this process in bytes, over its GPUs together; 0 without one. wait: for the devices first."""
+    cuda, peak = _cuda(), 0
+    for device in range(cuda.device_count() if cuda else 0):
+        if wait:
+            cuda.synchronize(device)
+        peak += cuda.max_memory_allocated(device)
+    return peak
+
+
+def peaks() -> dict[str, int]:
+    """`gpu_peak_bytes` and `host_peak_bytes` since `reset_peaks`, as every sidecar has them."""
+    unit = 1 if sys.platform == "darwin" else 1024  # macOS counts in bytes, Linux in KiB
+    host = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * unit
+    return {"gpu_peak_bytes": gpu_peak(), "host_peak_bytes": host}
