@@ -102,7 +102,7 @@ def _labels(record: dict, camera: str, notes: list[str]):
 
 
 def _paths(args: argparse.Namespace, record: dict):
-    from relane.alpamayo.records import load_npz
+    from relane.npz import load_npz
     from relane.overlay import Paths
 
     data, original = load_npz(args.vis_data, _NEEDED), None

@@ -79,8 +79,8 @@ def run(args: argparse.Namespace, models: Models) -> None:
     """Roll out one arm and write its two files. Raises InputError before anything is written."""
     import sys
 
-    from relane.alpamayo.records import save_npz
     from relane.files import write_json
+    from relane.npz import save_npz
 
     check(args)
     try:

@@ -2,47 +2,23 @@
 
 import importlib.metadata
 import platform
-import zipfile
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from relane import __version__
 from relane.alpamayo.metrics import corner_distance, path_metrics
-from relane.alpamayo.policy import Rollout
 from relane.alpamayo.scene import Scene
 from relane.errors import InputError, UndrivableError
-from relane.files import atomic_file, read_json
+from relane.files import read_json
 from relane.pai import Vehicle
 
-
-def save_npz(path: str | Path, arrays: dict[str, np.ndarray]) -> None:
-    """Write a compressed .npz atomically; entries carry no date, so that the same arrays give the same bytes."""
-    with atomic_file(path) as partial, zipfile.ZipFile(partial, "w") as archive:
-        for name, array in arrays.items():
-            entry = zipfile.ZipInfo(f"{name}.npy")
-            entry.compress_type = zipfile.ZIP_DEFLATED
-            with archive.open(entry, "w", force_zip64=True) as file:
-                np.lib.format.write_array(file, np.ascontiguousarray(array), allow_pickle=False)
+if TYPE_CHECKING:  # a reader of records needs no network
+    from relane.alpamayo.policy import Rollout
 
 
-def load_npz(path: str | Path, needed: tuple[str, ...]) -> dict[str, np.ndarray]:
-    """Read an .npz. Raises InputError when it is missing, damaged or lacks one of the `needed` arrays."""
-    try:
-        with np.load(path, allow_pickle=False) as data:
-            arrays = {name: data[name] for name in data.files}
-    except FileNotFoundError:
-        raise InputError(f"{path}: no such file; run drive.py for this arm first") from None
-    except (ValueError, OSError, zipfile.BadZipFile) as error:
-        raise InputError(f"{path}: not a readable .npz ({error}); make it again") from None
-    missing = [name for name in needed if name not in arrays]
-    if missing:
-        raise InputError(f"{path}: lacks {', '.join(missing)}; it was not written by drive.py")
-    return arrays
-
-
-def vis_data(scene: Scene, rollout: Rollout) -> dict[str, np.ndarray]:
+def vis_data(scene: Scene, rollout: "Rollout") -> dict[str, np.ndarray]:
     """Arrays of one rollout: S samples, 64 waypoints, the first edited camera's N frames; rig frame at t0, metres."""
     camera = scene.edited[0].camera
     return {
@@ -62,7 +38,7 @@ def vis_data(scene: Scene, rollout: Rollout) -> dict[str, np.ndarray]:
     }
 
 
-def accuracy(scene: Scene, rollout: Rollout, vehicle: Vehicle | None) -> dict[str, Any]:
+def accuracy(scene: Scene, rollout: "Rollout", vehicle: Vehicle | None) -> dict[str, Any]:
     """Figures against the recorded future: those of `path_metrics`, and the corner distance with the true vehicle."""
     figures: dict[str, Any] = path_metrics(rollout.xyz[0], scene.future_xyz)
     figures["corner_distance"] = None
