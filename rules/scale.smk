@@ -1,13 +1,14 @@
 """Scale: what keeps the plan of thousands of clips quick and small.
 
 INPUTS:  none
-OUTPUTS: none; two measures on Snakemake's own objects, which hold for the version that is pinned.
-         benchmarks/planning.py measures what they bring
+OUTPUTS: none; three measures on Snakemake's own objects, which hold for the version that is pinned.
+         benchmarks/planning.py and benchmarks/scheduling.py measure what they bring
 """
 
 import gc
 
 from snakemake.jobs import Job
+from snakemake.scheduling.job_scheduler import JobScheduler
 from snakemake.settings.types import Quietness
 
 # A plan is millions of objects that stay: the collector would walk all of them again and again.
@@ -16,3 +17,15 @@ gc.set_threshold(100_000, 50, 1_000)
 if workflow.output_settings.dryrun and Quietness.RULES in workflow.output_settings.quiet:
     # A quiet dry-run still composes every job's announcement, its command three times over, and throws it away.
     Job.log_info = lambda job, *args, **kwargs: None
+
+
+async def ask_new_sizes(scheduler, jobs) -> None:
+    """Sizes of the inputs of ready jobs, each asked for once.
+
+    Snakemake asks for all of them whenever any job ends: with thousands of jobs ready that takes longer than the jobs.
+    """
+    for path in {path for job in jobs for path in job.input} - scheduler._input_sizes.keys():
+        scheduler._input_sizes[path] = await path.size() if await path.exists() else None
+
+
+JobScheduler.update_input_sizes = ask_new_sizes
