@@ -1,18 +1,26 @@
 """Scale: what keeps the plan of thousands of clips quick and small.
 
 INPUTS:  none
-OUTPUTS: none; three measures on Snakemake's own objects, which hold for the version that is pinned.
+OUTPUTS: none; measures on Snakemake's own objects, which hold for the version that is pinned.
          benchmarks/planning.py and benchmarks/scheduling.py measure what they bring
 """
 
+import functools
 import gc
 
+import snakemake.rules
 from snakemake.jobs import Job
 from snakemake.scheduling.job_scheduler import JobScheduler
 from snakemake.settings.types import Quietness
 
 # A plan is millions of objects that stay: the collector would walk all of them again and again.
 gc.set_threshold(100_000, 50, 1_000)
+
+# The same few input functions are looked into for every job.
+snakemake.rules.get_function_params = functools.cache(snakemake.rules.get_function_params)
+
+# No rule has a conda environment; to find that out, Snakemake computes and keeps the parameters of every job.
+Job.conda_env_spec = None
 
 if workflow.output_settings.dryrun and Quietness.RULES in workflow.output_settings.quiet:
     # A quiet dry-run still composes every job's announcement, its command three times over, and throws it away.
