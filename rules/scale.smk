@@ -9,6 +9,7 @@ import functools
 import gc
 
 import snakemake.rules
+from snakemake.dag import DAG
 from snakemake.jobs import Job
 from snakemake.scheduling.job_scheduler import JobScheduler
 from snakemake.settings.types import Quietness
@@ -22,9 +23,13 @@ snakemake.rules.get_function_params = functools.cache(snakemake.rules.get_functi
 # No rule has a conda environment; to find that out, Snakemake computes and keeps the parameters of every job.
 Job.conda_env_spec = None
 
+# No output lies in a folder that another job makes: a property of the rules (tests/dag), which needs no look at every job.
+DAG.check_directory_outputs = lambda dag: None
+
+
 if workflow.output_settings.dryrun and Quietness.RULES in workflow.output_settings.quiet:
-    # A quiet dry-run still composes every job's announcement, its command three times over, and throws it away.
-    Job.log_info = lambda job, *args, **kwargs: None
+    # A dry-run goes through all jobs as if they ran, in order to announce them; a quiet one announces none.
+    JobScheduler.schedule = lambda scheduler: True
 
 
 async def ask_new_sizes(scheduler, jobs) -> None:

@@ -27,6 +27,16 @@ def test_a_full_run_plans_every_stage_once_per_clip_and_arm(workspace):
     assert len(jobs.of("effects")) == len(jobs.of("page")) == 1
 
 
+def test_no_output_lies_in_a_folder_that_another_job_makes(workspace):
+    """rules/scale.smk leaves Snakemake's own check out, because it looks at every job."""
+    sheet = write_sheet(workspace / "clips.csv", clips=2)
+    jobs = plan(workspace, "all", "drive", "dataset", "lora", clips=sheet, instructions=INSTRUCTIONS)
+    makers = {Path(output): number for number, job in enumerate(jobs) for output in job["output"]}
+    for output, number in makers.items():
+        others = {makers[parent] for parent in output.parents if parent in makers} - {number}
+        assert not others, f"{output} lies in an output of {jobs[others.pop()]['rule']}"
+
+
 def test_naming_one_edited_video_plans_exactly_its_ancestors(workspace):
     sheet = write_sheet(workspace / "clips.csv", clips=3)
     video = f"clip00001.{CAMERA}"
