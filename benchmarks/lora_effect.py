@@ -1,6 +1,6 @@
 """Does a LoRA that was trained on one set of markings paint that set better? A judge by pixels, before and after.
 
-    .venv/bin/python benchmarks/lora_effect.py [--set double-white-solid ...] [--rows 64] [--steps 300] [--scenes 20]
+    .venv/bin/python benchmarks/lora_effect.py [--set double-white-solid ...] [--rows 128] [--scenes 20]
 
 Rows are frames of the synthetic world with these markings, their road as the mask, as a dataset of ours holds them;
 scripts/train_lora.py trains on them. Then both painters paint the same held-out scenes with the same noise, each
@@ -16,12 +16,13 @@ sys.path.insert(0, str(Path(__file__).parents[1] / "scripts"))
 
 import torch
 import train_lora
-from tiny_first_frames import judge_edits
+from tiny_first_frames import DILATE, judge_edits
 
 from relane import cli, dataset
 from relane.fluxfill import FluxFill
+from relane.masks import grow
 from relane.noise import seed_of
-from relane.tiny.learning.pictures import ALL, PAINT_SIZE, rng_of
+from relane.tiny.learning.pictures import ALL, PAINT_SIZE, Crop, rng_of
 from relane.world.dataset import parse_slug
 from relane.world.rig import FRONT_WIDE
 from relane.world.scene import Scene
@@ -33,14 +34,14 @@ def parser() -> argparse.ArgumentParser:
     add = options.add_argument
     add("--checkpoints", type=Path, default=Path(__file__).parents[1] / "resources/tiny", help="with flux_fill/ in it")
     add("--set", nargs="+", default=["single-white-solid", "double-white-solid"], metavar="COUNT-COLOR-PATTERN")
-    add("--rows", type=int, default=64, help="of the training set (default: %(default)s)")
-    add("--train-steps", type=int, default=300)
+    add("--rows", type=int, default=128, help="of the training set (default: %(default)s)")
+    add("--train-steps", type=int, default=400)
     add("--rank", type=int, default=16)
     add("--learning-rate", type=float, default=1e-3)
     add("--scenes", type=int, default=20, help="held-out scenes to paint (default: %(default)s)")
     add("--steps", type=int, default=8, help="of FLUX Fill")
-    add("--region", choices=("corridor", "road"), default="corridor")
-    add("--keep-masked-pixels", type=cli.true_or_false, default=True)
+    add("--region", choices=("corridor", "road"), default="road")
+    add("--keep-masked-pixels", type=cli.true_or_false, default=False)
     add("--device", default="cpu")
     return options
 
@@ -53,9 +54,10 @@ def write_rows(folder: Path, wanted: list, count: int) -> Path:
         attributes = wanted[number % len(wanted)]
         scene = Scene(seed_of("lora rows", number), attributes, slower_car=number % 3 == 0)
         frame = scene.render(FRONT_WIDE, float(rng.uniform(0, 10)))
+        box = Crop(rng, scene.height, scene.width)  # as the painter will see it
         row = dataset.Row(f"images/{number}.png", f"masks/{number}.png", attributes.prompt())
-        dataset.write_picture(folder / row.image, frame.image)
-        dataset.write_picture(folder / row.mask, frame.road_mask)
+        dataset.write_picture(folder / row.image, box(frame.image))
+        dataset.write_picture(folder / row.mask, box.mask(grow(frame.road_mask, DILATE)))
         rows.append(row)
     dataset.write_rows(folder / "train.csv", rows)
     return folder

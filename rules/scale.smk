@@ -27,7 +27,7 @@ Job.conda_env_spec = None
 DAG.check_directory_outputs = lambda dag: None
 
 
-if workflow.output_settings.dryrun and Quietness.RULES in workflow.output_settings.quiet:
+if workflow.output_settings.dryrun and Quietness.RULES in (workflow.output_settings.quiet or ()):
     # A dry-run goes through all jobs as if they ran, in order to announce them; a quiet one announces none.
     JobScheduler.schedule = lambda scheduler: True
 

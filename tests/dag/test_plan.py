@@ -98,8 +98,14 @@ def test_clips_without_ego_motion_are_edited_but_not_driven(workspace):
 def test_gpu_profile_plans_in_a_fresh_clone(tmp_path):
     clone = copy_checkout(tmp_path / "clone")
     snakemake = Path(sys.executable).with_name("snakemake")
-    done = subprocess.run([snakemake, "--profile", "gpu", "-n", "--quiet"], cwd=clone, capture_output=True, text=True)
-    assert done.returncode == 0, done.stderr[-2000:]
+    for quiet in ([], ["--quiet", "rules"]):
+        command = [snakemake, "--profile", "gpu", "-n", *quiet]
+        done = subprocess.run(command, cwd=clone, capture_output=True, text=True, check=False)
+        assert done.returncode == 0, done.stderr[-2000:]
+        said = done.stdout + done.stderr
+        assert "Job stats:" in said
+        # Every job is announced, or none.
+        assert ("rule edit_video:" in said) != bool(quiet)
     assert not (clone / "profiles" / "default").exists(), "profiles/default would silently override --profile gpu"
 
 
