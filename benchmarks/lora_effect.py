@@ -2,9 +2,9 @@
 
     .venv/bin/python benchmarks/lora_effect.py [--set double-white-solid ...] [--rows 128] [--scenes 20]
 
-Rows are frames of the synthetic world with these markings, their road as the mask, as a dataset of ours holds them;
-scripts/train_lora.py trains on them. Then both painters paint the same held-out scenes with the same noise, each
-asked for the set and for all other markings: what the LoRA gains, and what it costs elsewhere.
+Rows are frames of the synthetic world with these markings, a corridor around their lines as the mask; on them
+scripts/train_lora.py trains, the masked part weighing more. Then both painters paint the same held-out scenes with the
+same noise, each asked for the set and for all other markings: what the LoRA gains, and what it costs elsewhere.
 """
 
 import argparse
@@ -22,7 +22,7 @@ from relane import cli, dataset
 from relane.fluxfill import FluxFill
 from relane.masks import grow
 from relane.noise import seed_of
-from relane.tiny.learning.pictures import ALL, PAINT_SIZE, Crop, rng_of
+from relane.tiny.learning.pictures import ALL, PAINT_SIZE, Crop, corridor, lines_to_cover, rng_of
 from relane.world.dataset import parse_slug
 from relane.world.rig import FRONT_WIDE
 from relane.world.scene import Scene
@@ -36,11 +36,11 @@ def parser() -> argparse.ArgumentParser:
     add("--set", nargs="+", default=["single-white-solid", "double-white-solid"], metavar="COUNT-COLOR-PATTERN")
     add("--rows", type=int, default=128, help="of the training set (default: %(default)s)")
     add("--train-steps", type=int, default=400)
-    add("--rank", type=int, default=16)
+    add("--rank", type=int, default=32)
     add("--learning-rate", type=float, default=1e-3)
     add("--scenes", type=int, default=20, help="held-out scenes to paint (default: %(default)s)")
     add("--steps", type=int, default=8, help="of FLUX Fill")
-    add("--region", choices=("corridor", "road"), default="road")
+    add("--region", choices=("corridor", "road"), default="corridor")
     add("--keep-masked-pixels", type=cli.true_or_false, default=False)
     add("--device", default="cpu")
     return options
@@ -53,11 +53,13 @@ def write_rows(folder: Path, wanted: list, count: int) -> Path:
         rng = rng_of("lora rows", number)
         attributes = wanted[number % len(wanted)]
         scene = Scene(seed_of("lora rows", number), attributes, slower_car=number % 3 == 0)
-        frame = scene.render(FRONT_WIDE, float(rng.uniform(0, 10)))
+        t = float(rng.uniform(0, 10))
+        frame = scene.render(FRONT_WIDE, t)
+        lines = corridor(scene, t, lines_to_cover(rng, scene), frame.road_mask)
         box = Crop(rng, scene.height, scene.width)  # as the painter will see it
         row = dataset.Row(f"images/{number}.png", f"masks/{number}.png", attributes.prompt())
         dataset.write_picture(folder / row.image, box(frame.image))
-        dataset.write_picture(folder / row.mask, box.mask(grow(frame.road_mask, DILATE)))
+        dataset.write_picture(folder / row.mask, box.mask(grow(lines, DILATE)))
         rows.append(row)
     dataset.write_rows(folder / "train.csv", rows)
     return folder
@@ -79,7 +81,16 @@ def main(argv: list[str] | None = None) -> None:
                 *("--max-train-steps", str(args.train_steps), "--checkpointing-steps", str(args.train_steps)),
                 *("--train-batch-size", "8", "--gradient-accumulation-steps", "1", "--lr-warmup-steps", "10"),
                 *("--height", str(PAINT_SIZE[0]), "--width", str(PAINT_SIZE[1]), "--max-sequence-length", "16"),
-                *("--sample-every", "0", "--validation-rows", "0", "--gradient-checkpointing", "false"),
+                *(
+                    "--masked-weight",
+                    "10",
+                    "--sample-every",
+                    "0",
+                    "--validation-rows",
+                    "0",
+                    "--gradient-checkpointing",
+                    "false",
+                ),
                 *("--device", args.device, "--dtype", "float32"),
             ]
         )

@@ -32,7 +32,7 @@ def test_a_round_trip_does_not_darken(tmp_path):
 
 
 def test_the_same_frames_give_the_same_bytes_whatever_lay_in_memory_before(tmp_path):
-    """x264 reads memory that nobody wrote: over narrow pictures with hard edges one encoding in fifty came out other."""
+    """x264 reads memory that nobody wrote: over narrow pictures with hard edges one encoding in fifty was another."""
     rng, files = np.random.default_rng(0), set()
     for _ in range(400):
         for size in rng.integers(1_000, 300_000, rng.integers(8)):
