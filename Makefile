@@ -38,7 +38,7 @@ study: build/study/.built
 	@echo "open results/study/report/index.html"
 
 test: .venv/.installed
-	$(BIN)/python -m pytest -n $(CORES) --dist loadgroup
+	$(BIN)/python -m pytest -n $(CORES)
 
 lint: .venv/.installed
 	$(BIN)/ruff check . && $(BIN)/ruff format --check . && $(BIN)/snakefmt --check Snakefile rules

@@ -11,8 +11,6 @@ from tests.dag.conftest import Plan, plan
 
 from .conftest import snakemake
 
-pytestmark = pytest.mark.xdist_group("demo")
-
 SUFFIXES = ("any_any_any_byprompt", "any_any_any_limit3")
 TARGETS = [f"results/datasets/lanes{end}/train.csv" for end in ("", *(f"__{suffix}" for suffix in SUFFIXES))]
 LORA = "results/lora/lanes/pytorch_lora_weights.safetensors"

@@ -11,14 +11,11 @@ import time
 from pathlib import Path
 
 import numpy as np
-import pytest
 from PIL import Image
 
 from relane.video import iter_frames, probe, read_frames
 
-from .conftest import alone, snakemake
-
-pytestmark = pytest.mark.xdist_group("demo")
+from .conftest import snakemake
 
 RUN = "demo"
 EDIT_ARMS = ["sham", "single-white-dashed", "double-yellow-solid"]
@@ -180,14 +177,13 @@ def test_a_killed_job_leaves_nothing_half_written_and_the_rerun_finishes(demo):
     target = "results/killed/sam2/metadata.csv"
     command = [Path(sys.executable).with_name("snakemake"), "--profile", "profiles/demo", target]
     command += ["--config", "run=killed"]
-    with alone(demo):
-        process = subprocess.Popen(
-            command, cwd=demo, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, start_new_session=True
-        )
-        time.sleep(7)
-        os.killpg(process.pid, signal.SIGKILL)
-        process.wait()
-        snakemake(demo, "--unlock")
+    process = subprocess.Popen(
+        command, cwd=demo, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, start_new_session=True
+    )
+    time.sleep(7)
+    os.killpg(process.pid, signal.SIGKILL)
+    process.wait()
+    snakemake(demo, "--unlock")
     done = snakemake(demo, target, "--config", "run=killed")
     assert done.returncode == 0, (done.stdout + done.stderr)[-4000:]
     for video in videos(demo):

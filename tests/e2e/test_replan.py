@@ -7,8 +7,6 @@ import pytest
 
 from tests.dag.conftest import plan
 
-pytestmark = pytest.mark.xdist_group("demo")
-
 EDITS_AND_AFTER = {
     "edit_video",
     "evaluate_edit",
