@@ -3,9 +3,13 @@
 import cv2
 import numpy as np
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from relane.tiny.learning.pictures import ALL, repainted
-from relane.world.judge import read_line
+from relane.world import judge
+from relane.world.ground import DASH, PERIOD
+from relane.world.judge import ALONG, STEP, read_line
 from relane.world.rig import FRONT_TELE, FRONT_WIDE
 from relane.world.scene import Frame, Scene
 
@@ -73,3 +77,20 @@ def test_less_than_a_period_in_sight_tells_count_and_color_but_no_pattern():
     seen = read_line(frame.image, scene, FRONT_WIDE, 2.0, hidden_but(frame, scene, 2.0, 6.0))
     assert (seen.count, seen.color, seen.pattern) == ("double", "yellow", "unknown")
     assert read_line(frame.image, scene, FRONT_WIDE, 2.0, hidden_but(frame, scene, 2.0, 1.0)) is None
+
+
+@given(
+    far=st.floats(0.05, 0.9),
+    length=st.floats(14.0, 40.0),
+    bend=st.floats(0.6, 2.0),
+    phase=st.floats(0, PERIOD),
+    noise=st.integers(0, 1000),
+)
+def test_a_line_that_grows_faint_with_distance_is_told_from_one_with_gaps(far, length, bend, phase, noise):
+    s = np.arange(0, length, STEP)
+    fade = 1 - (1 - far) * (s / length) ** bend
+    rough = 1 + 0.05 * np.random.default_rng(noise).standard_normal(len(s))
+    near = np.full(len(s), 2 * ALONG)
+    assert judge._pattern(s, fade * rough, near) == "solid"
+    dashes = np.abs((s - phase) % PERIOD - PERIOD / 2) < DASH / 2
+    assert judge._pattern(s, np.where(dashes, 0.5 + 0.5 * fade, 0.02) * rough, near) == "dashed"
