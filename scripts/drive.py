@@ -103,7 +103,7 @@ def _drive(args: argparse.Namespace, models: Models) -> tuple[dict[str, Any], di
     from relane.pai import Clip, open_dataset
 
     started = time.perf_counter()
-    memory.reset_peaks()
+    memory.reset_gpu_peaks()
     clip = Clip(open_dataset(args.pai_root), args.clip_id)
     scene = assemble(clip, _edited(args), args.cameras, args.t0_us, args.allow_late_frames)
     forced = None

@@ -80,7 +80,6 @@ def prompt_of(args: argparse.Namespace) -> str:
 
 def run(args: argparse.Namespace, networks) -> None:
     """Compare one pair of videos and write both outputs. Raises InputError when sizes or lengths do not agree."""
-
     from relane.files import write_json, write_text
     from relane.masks import read_masks
     from relane.metrics import PSNR_CAP
@@ -90,7 +89,7 @@ def run(args: argparse.Namespace, networks) -> None:
     began, prompt, info = time.perf_counter(), prompt_of(args), probe(args.clip)
     if networks.clip_score is not None and not prompt:
         raise InputError("no text for the CLIP score: give --prompt or --first-frame-json")
-    memory.reset_peaks()
+    memory.reset_gpu_peaks()
     masks = read_masks(args.inpaint_masks, (info.frames, info.height, info.width))
     comparison = Comparison(networks, prompt)
     for (source, edited), mask in zip(pairs(args.clip, args.edited), masks, strict=True):

@@ -291,7 +291,7 @@ def run(args: argparse.Namespace, models: Models) -> None:
     from relane import critic, files
 
     check(args)
-    memory.reset_peaks()
+    memory.reset_gpu_peaks()
     started, clock = time.perf_counter(), Clock()
     frame, mask = clock.time("read", lambda: read_first(args.clip, args.inpaint_masks))
     text, wanted, sham = what_to_ask(args, models, clock, frame, mask)

@@ -137,7 +137,7 @@ def segment(args: argparse.Namespace, models: "RoadSegmenter", clock: Clock) -> 
 
 
 def run(args: argparse.Namespace, models: "RoadSegmenter") -> None:
-    memory.reset_peaks()
+    memory.reset_gpu_peaks()
     clock = Clock()
     with clock.phase("total"):
         facts = segment(args, models, clock)

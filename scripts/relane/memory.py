@@ -12,10 +12,14 @@ def _cuda():
     return torch.cuda if torch and torch.cuda.is_available() and torch.cuda.is_initialized() else None
 
 
-def reset_peaks() -> None:
-    """Count anew from here: an item's peak, and not that of the items before it (on the host: where Linux allows)."""
+def reset_host_peak() -> None:
+    """Count the host's memory anew from here, where Linux allows: for a process that serves one item after another."""
     with contextlib.suppress(OSError):
         Path("/proc/self/clear_refs").write_text("5")
+
+
+def reset_gpu_peaks() -> None:
+    """Count the GPUs' memory anew from here: of the work, and not of the loading before it."""
     cuda = _cuda()
     for device in range(cuda.device_count() if cuda else 0):
         cuda.reset_peak_memory_stats(device)
@@ -32,7 +36,7 @@ def gpu_peak(wait: bool = False) -> int:
 
 
 def peaks() -> dict[str, int]:
-    """`gpu_peak_bytes` and `host_peak_bytes` since `reset_peaks`, as every sidecar has them."""
+    """`gpu_peak_bytes` and `host_peak_bytes` since they were last reset, as every sidecar has them."""
     unit = 1 if sys.platform == "darwin" else 1024  # macOS counts in bytes, Linux in KiB
     host = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * unit
     return {"gpu_peak_bytes": gpu_peak(), "host_peak_bytes": host}

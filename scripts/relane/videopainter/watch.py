@@ -15,7 +15,7 @@ class Stopwatch:
     def __init__(self, device: torch.device | str = "cpu"):
         self.device = torch.device(device)
         self.seconds: dict[str, float] = {}
-        memory.reset_peaks()
+        memory.reset_gpu_peaks()
 
     @contextlib.contextmanager
     def __call__(self, phase: str) -> Iterator[None]:

@@ -23,7 +23,7 @@ from typing import Any
 
 from relane.digest import code_digest
 from relane.errors import InputError
-from relane.memory import gpu_peak, reset_peaks
+from relane.memory import gpu_peak, reset_gpu_peaks, reset_host_peak
 
 # CUDA's libraries and torch's CPU allocator raise plain RuntimeErrors when memory runs out.
 _MEMORY = re.compile(r"CUDA error: out of memory|STATUS_ALLOC_FAILED|DefaultCPUAllocator")
@@ -106,7 +106,8 @@ def perform(module: ModuleType, arguments: list[str], kept: Kept) -> dict[str, A
     Seconds are of the wall clock; on a GPU the end waits for the device. Raises what the script raises.
     """
     began, load_seconds, warm = time.perf_counter(), 0.0, kept.models is not None
-    reset_peaks()
+    reset_host_peak()
+    reset_gpu_peaks()
     if keeps_models(module):
         args = module.parser().parse_args(arguments)
         if hasattr(module, "check"):
