@@ -74,26 +74,14 @@ def main(argv: list[str] | None = None) -> None:
     with tempfile.TemporaryDirectory(prefix="relane-bench-") as name:
         folder = Path(name)
         write_rows(folder / "rows", wanted, args.rows)
-        train_lora.main(
-            [
-                *("--dataset", str(folder / "rows"), "--flux-fill", str(base), "--output", str(folder / "lora")),
-                *("--rank", str(args.rank), "--alpha", str(args.rank), "--learning-rate", str(args.learning_rate)),
-                *("--max-train-steps", str(args.train_steps), "--checkpointing-steps", str(args.train_steps)),
-                *("--train-batch-size", "8", "--gradient-accumulation-steps", "1", "--lr-warmup-steps", "10"),
-                *("--height", str(PAINT_SIZE[0]), "--width", str(PAINT_SIZE[1]), "--max-sequence-length", "16"),
-                *(
-                    "--masked-weight",
-                    "10",
-                    "--sample-every",
-                    "0",
-                    "--validation-rows",
-                    "0",
-                    "--gradient-checkpointing",
-                    "false",
-                ),
-                *("--device", args.device, "--dtype", "float32"),
-            ]
+        flags = (
+            f"--dataset {folder}/rows --flux-fill {base} --output {folder}/lora --rank {args.rank} --alpha {args.rank}"
         )
+        flags += f" --max-train-steps {args.train_steps} --checkpointing-steps {args.train_steps} --lr-warmup-steps 10"
+        flags += f" --learning-rate {args.learning_rate} --train-batch-size 8 --gradient-accumulation-steps 1"
+        flags += f" --height {PAINT_SIZE[0]} --width {PAINT_SIZE[1]} --max-sequence-length 16 --masked-weight 10"
+        flags += " --sample-every 0 --validation-rows 0 --gradient-checkpointing false"
+        train_lora.main([*flags.split(), "--device", args.device, "--dtype", "float32"])
         print(f"{args.train_steps} steps on {args.rows} rows of {', '.join(args.set)}; {args.scenes} held-out scenes")
         print(f"{'painted as asked, all attributes':36}{'the set':>10}{'the others':>12}")
         for title, lora in (("without the LoRA", ""), ("with it", str(folder / "lora"))):

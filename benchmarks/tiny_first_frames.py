@@ -53,6 +53,13 @@ def parser() -> argparse.ArgumentParser:
     return options
 
 
+def scene_of(part: str, number: int, attributes: Attributes | None = None) -> tuple[Scene, float, np.random.Generator]:
+    """A held-out scene, a moment in it, and the generator for what else is drawn."""
+    rng = rng_of("judge", part, number)
+    scene = Scene(seed_of("judge", part, number), attributes or any_attributes(rng), slower_car=number % 3 == 0)
+    return scene, float(rng.uniform(0, 10)), rng
+
+
 def mask_of(scene: Scene, t: float, region: str) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     """The picture at t, its true road, and what would be repainted: (H, W, 3) uint8, (H, W) bool twice."""
     frames = [scene.render(FRONT_WIDE, t + STEP * number) for number in range(FRAMES)]
@@ -83,9 +90,7 @@ def judge_edits(painter: FluxFill, args: argparse.Namespace, asked: Sequence[Att
     """Paint every scene once for each of `asked`, and read what came of it."""
     found = Found({wanted.slug(): defaultdict(list) for wanted in asked}, [])
     for number in range(args.scenes):
-        rng = rng_of("judge", "first frames", number)
-        scene = Scene(seed_of("judge", "first frames", number), any_attributes(rng), slower_car=number % 3 == 0)
-        t = float(rng.uniform(0, 10))
+        scene, t, _ = scene_of("first frames", number)
         frame, road, mask = mask_of(scene, t, args.region)
         old = grow(scene.render(FRONT_WIDE, t).marking_mask, OFF_LINES)
         shown = [frame]

@@ -20,19 +20,17 @@ sys.path.insert(0, str(Path(__file__).parents[1] / "scripts"))
 
 import numpy as np
 import torch
-from tiny_first_frames import FEATHER, mask_of
+from tiny_first_frames import FEATHER, mask_of, scene_of
 
 from relane import captions, cli, critic
 from relane.fluxfill import FluxFill
-from relane.lanes import ALLOWED, Attributes, instruction_of
-from relane.noise import seed_of
+from relane.lanes import ALLOWED, instruction_of
 from relane.quality import Clip
 from relane.qwen import Qwen
-from relane.tiny.learning.pictures import ALL, PAINT_SIZE, any_attributes, rng_of
+from relane.tiny.learning.pictures import ALL, PAINT_SIZE
 from relane.tiny.learning.reading import NAMES
 from relane.world.judge import read_line
 from relane.world.rig import FRONT_WIDE
-from relane.world.scene import Scene
 
 
 def parser() -> argparse.ArgumentParser:
@@ -45,13 +43,6 @@ def parser() -> argparse.ArgumentParser:
     add("--steps", type=int, default=8, help="of FLUX Fill")
     add("--device", default="cpu")
     return options
-
-
-def scene_of(part: str, number: int, attributes: Attributes | None = None) -> tuple[Scene, float, np.random.Generator]:
-    """A held-out scene and a moment in it."""
-    rng = rng_of("judge", part, number)
-    scene = Scene(seed_of("judge", part, number), attributes or any_attributes(rng), slower_car=number % 3 == 0)
-    return scene, float(rng.uniform(0, 10)), rng
 
 
 def named(qwen: Qwen, count: int) -> None:

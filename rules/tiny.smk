@@ -1,7 +1,7 @@
 """Tiny: the demo's checkpoints, trained on the synthetic world. The demo never trains: it loads what resources/tiny holds.
 
 INPUTS:  none; the world is rendered by the training scripts
-OUTPUTS: results/tiny/{model}/, in the format of resources/tiny/{model}/; results/tiny/work/ to resume from
+OUTPUTS: results/tiny/{model}/, in the format of resources/tiny/{model}/; results/tiny/training/ to resume from
 """
 
 TINY = "results/tiny"
@@ -24,7 +24,7 @@ rule train_tiny_flux_fill:
     params:
         code=code("train_tiny_flux_fill.py"),
     shell:
-        "{ON_GPU} {SCRIPTS:q}/train_tiny_flux_fill.py --output {output:q} --work {TINY}/work/flux_fill > {log:q} 2>&1"
+        "{ON_GPU} {SCRIPTS:q}/train_tiny_flux_fill.py --output {output:q} --work {TINY}/training/flux_fill > {log:q} 2>&1"
 
 
 rule train_tiny_video:
@@ -40,7 +40,7 @@ rule train_tiny_video:
         code=code("train_tiny_video.py"),
     shell:
         "{ON_GPU} {SCRIPTS:q}/train_tiny_video.py --output {output.cogvideox:q} --branch-output {output.videopainter:q}"
-        " --work {TINY}/work/video > {log:q} 2>&1"
+        " --work {TINY}/training/video > {log:q} 2>&1"
 
 
 rule train_tiny:
@@ -57,7 +57,7 @@ rule train_tiny:
         script=lambda wildcards: TRAINER[wildcards.model],
         code=lambda wildcards: code(TRAINER[wildcards.model]),
     shell:
-        "{ON_GPU} {SCRIPTS:q}/{params.script:q} --output {output:q} --work {TINY}/work/{wildcards.model:q} > {log:q} 2>&1"
+        "{ON_GPU} {SCRIPTS:q}/{params.script:q} --output {output:q} --work {TINY}/training/{wildcards.model:q} > {log:q} 2>&1"
 
 
 rule tiny:
