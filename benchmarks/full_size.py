@@ -7,14 +7,14 @@
 
 The weights are random, so nothing painted or said means anything; times and memory do not depend on that. Each stage
 runs in a process of its own with a time limit, rows are appended as they come, and a stage that fails takes nothing
-with it. While one stage runs, the next one's process imports its libraries.
+with it.
 """
 
 import argparse
 import json
+import multiprocessing
 import os
 import signal
-import subprocess
 import sys
 import time
 from pathlib import Path
@@ -27,14 +27,21 @@ from relane import cli
 STAGES = {
     "card": 40,
     "edit": 240,
-    "drive": 80,
-    "caption": 80,
+    "drive": 150,
+    "caption": 120,
     "edit_memory": 110,
     "train_lora": 120,
     "first_frame": 110,
     "segment": 60,
     "first_frame_memory": 80,
     "segment_compiled": 240,
+}
+
+# Of a stage's process: no hub is asked, and the memory of the device is not cut into pieces.
+ENVIRONMENT = {
+    "HF_HUB_OFFLINE": "1",
+    "PYTORCH_CUDA_ALLOC_CONF": "expandable_segments:True",
+    "TOKENIZERS_PARALLELISM": "false",
 }
 
 
@@ -49,60 +56,42 @@ def parser() -> argparse.ArgumentParser:
     add("--budget", type=float, default=420.0, help="seconds for all stages together")
     add("--table", type=Path, help="Markdown to write from all rows of --output")
     add("--table-only", type=cli.true_or_false, default=False, help="measure nothing")
-    add("--stage", choices=tuple(STAGES), help=argparse.SUPPRESS)
     return options
 
 
-def run_stage(args: argparse.Namespace) -> None:
-    """One stage in this process: import, wait for a line on stdin that says that the device is free, measure."""
+def run_stage(stage: str, args: argparse.Namespace, rate: float, log: Path) -> None:
+    """One stage in this process, which leads a group of its own; what it prints goes to `log`."""
     import importlib
 
     import torch
     from stages.measure import Bench, card_rate
 
-    run = card_rate if args.stage == "card" else importlib.import_module(f"stages.{args.stage}").run
-    given = sys.stdin.readline()
-    if not given:
-        return
-    bench = Bench(args.stage, args.size == "tiny", torch.device(args.device), args.output, float(given))
+    os.setsid()
+    with log.open("w") as file:
+        os.dup2(file.fileno(), 1)
+        os.dup2(file.fileno(), 2)
+    run = card_rate if stage == "card" else importlib.import_module(f"stages.{stage}").run
     torch.manual_seed(0)
-    run(bench)
+    run(Bench(stage, args.size == "tiny", torch.device(args.device), args.output, rate))
 
 
-def start(args: argparse.Namespace, stage: str, logs: Path) -> subprocess.Popen:
-    """A stage's process, which imports and waits; what it prints goes to a file of its name in `logs`."""
-    command = [sys.executable, __file__, "--stage", stage, "--output", str(args.output)]
-    command += ["--size", args.size, "--device", args.device]
-    with (logs / f"{stage}.log").open("w") as log:
-        return subprocess.Popen(
-            command, stdin=subprocess.PIPE, stdout=log, stderr=log, text=True, start_new_session=True, env=environment()
-        )
+def server(stages: list[str]) -> multiprocessing.context.ForkServerContext:
+    """Starts stages' processes from one that has imported their libraries: once, and never beside a measurement."""
+    for name, value in ENVIRONMENT.items():
+        os.environ.setdefault(name, value)
+    context = multiprocessing.get_context("forkserver")
+    context.set_forkserver_preload(["stages.measure", *(f"stages.{name}" for name in stages if name != "card")])
+    return context
 
 
-def environment() -> dict[str, str]:
-    """Of a stage's process: no hub is asked, and the memory of the device is not cut into pieces."""
-    own = {
-        "HF_HUB_OFFLINE": "1",
-        "PYTORCH_CUDA_ALLOC_CONF": "expandable_segments:True",
-        "TOKENIZERS_PARALLELISM": "false",
-    }
-    return own | os.environ
-
-
-def finish(process: subprocess.Popen, rate: float, limit: float) -> str:
-    """Let a waiting stage go and wait for its end; says how it ended. Past `limit` seconds it is killed."""
-    try:
-        process.communicate(f"{rate}\n", timeout=max(limit, 1))
-    except subprocess.TimeoutExpired:
-        stop(process)
+def finish(process: multiprocessing.process.BaseProcess, limit: float) -> str:
+    """Wait for a stage's end and say how it ended. Past `limit` seconds it is killed, with what it started."""
+    process.join(limit)
+    if process.exitcode is None:
+        os.killpg(process.pid, signal.SIGKILL)  # torch.compile has workers
+        process.join()
         return f"stopped after {limit:.0f} s"
-    return "done" if process.returncode == 0 else f"failed with exit status {process.returncode}"
-
-
-def stop(process: subprocess.Popen) -> None:
-    """End a stage and what it started (torch.compile has workers)."""
-    os.killpg(process.pid, signal.SIGKILL)
-    process.wait()
+    return "done" if process.exitcode == 0 else f"failed with exit status {process.exitcode}"
 
 
 def measure(args: argparse.Namespace) -> bool:
@@ -110,23 +99,21 @@ def measure(args: argparse.Namespace) -> bool:
     logs = args.output.with_suffix(".logs")
     logs.mkdir(parents=True, exist_ok=True)
     args.output.touch()
-    wanted = [name for name in STAGES if not args.only or name in args.only]
-    wanted = list(dict.fromkeys(["card", *wanted]))
+    wanted = ["card", *(name for name in STAGES if name != "card" and (not args.only or name in args.only))]
+    context = server(wanted)
     began, fine = time.monotonic(), True
-    waiting = start(args, wanted[0], logs)
-    for stage, following in zip(wanted, [*wanted[1:], None], strict=True):
-        process, waiting = waiting, start(args, following, logs) if following else None
-        left = args.budget - (time.monotonic() - began)
-        started = time.monotonic()
+    for stage in wanted:
+        left, started, log = args.budget - (time.monotonic() - began), time.monotonic(), logs / f"{stage}.log"
         if left < 10:
-            stop(process)
             said = "not started: the budget is spent"
         else:
-            said = finish(process, rate_of(args.output), min(STAGES[stage], left))
+            process = context.Process(target=run_stage, args=(stage, args, rate_of(args.output), log))
+            process.start()
+            said = finish(process, min(STAGES[stage], left))
         print(f"{stage}: {said}, {time.monotonic() - started:.1f} s", flush=True)
         if said != "done":
             fine = False
-            print("\n".join((logs / f"{stage}.log").read_text(errors="replace").splitlines()[-15:]), flush=True)
+            print("\n".join(log.read_text(errors="replace").splitlines()[-15:]) if log.exists() else "", flush=True)
     return fine
 
 
@@ -143,9 +130,6 @@ def rate_of(path: Path) -> float:
 def main(argv: list[str] | None = None) -> None:
     """Measure, then print the rows and write the table."""
     args = parser().parse_args(argv)
-    if args.stage:
-        run_stage(args)
-        return
     fine = args.table_only or measure(args)
     from stages.table import markdown
 

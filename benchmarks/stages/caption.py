@@ -8,7 +8,7 @@ import numpy as np
 import torch
 from transformers import AutoProcessor, GenerationConfig, Qwen2_5_VLConfig, Qwen2_5_VLForConditionalGeneration
 
-from relane import captions, critic
+from relane import captions, critic, windows_attention
 from relane.files import write_json
 from relane.lanes import Attributes
 from relane.qwen import Qwen
@@ -52,9 +52,11 @@ def run(bench: Bench) -> None:
     words = bench.pick(WORDS, 4)
     each = [([frame], captions.QUESTION) for frame in frames]
     baseline = "transformers' generate, one a call"
+    qwen.model.model.visual.config._attn_implementation = "sdpa"
     alone = bench.time(lambda: [generate(qwen, *question, words) for question in each[:2]]).each(2)
     note = f"{count(qwen.model)} parameters, {words} tokens a reply, prompt of {prompt_length(qwen, each[0])} tokens"
     bench.row("caption", "reply", alone, setting=baseline, note=note, memory="low")
+    windows_attention.use(qwen.model.model.visual)
     for batch in bench.pick((8, 16), (2, 4)):
         asked: list[int] = []
 

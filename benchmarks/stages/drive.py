@@ -8,6 +8,7 @@ import numpy as np
 import torch
 from transformers import AutoImageProcessor, Qwen3VLConfig
 
+from relane import windows_attention
 from relane.alpamayo.checkpoint import Loaded
 from relane.alpamayo.config import PolicyConfig, read_config
 from relane.alpamayo.networks import AlpamayoNetwork
@@ -54,16 +55,17 @@ def run(bench: Bench) -> None:
     """One sample at a time, one arm at a time, all in one call; and the stock generation of the words alone."""
     policy = build(bench)
     scene = Scene(bench, policy)
-    one = scene.time(lambda: scene.alone(0, 1), 1)
+    one = scene.time(lambda: scene.alone(0, 1), 1, count=False)
     size = f"{count(policy.network)} parameters, {scene.words} words a reply, prompt of {scene.length} tokens"
     bench.row("path", "path", one, setting="one sample a call", note=size, memory="low")
-    arm = scene.time(lambda: scene.alone(0, SAMPLES), SAMPLES)
+    arm = scene.time(lambda: scene.alone(0, SAMPLES), SAMPLES, count=False)
     bench.row("path", "path", arm, one, setting=f"K = {SAMPLES}, one arm a call", baseline="one sample a call")
     both = scene.time(lambda: scene.together(), 2 * SAMPLES)
     setting = f"2 arms, K = {SAMPLES}, one call"
     bench.row("path", "path", both, one, setting=setting, baseline="one sample a call", goal=2, memory="full")
-    phases = scene.together()[0].seconds
-    bench.row("call of 2 arms", "call", Measured(sum(phases.values()), both.peak), setting=spell(phases))
+    for what, call in (("call of 2 arms", scene.together), ("call of one path", lambda: [scene.alone(0, 1)])):
+        phases = call()[0].seconds
+        bench.row(what, "call", Measured(sum(phases.values()), both.peak), setting=spell(phases))
     with bench.step("stock generation"):
         stock(bench, policy, scene, one)
 
@@ -155,15 +157,16 @@ class Scene:
             max_generation_length=self.words,
         )
 
-    def time(self, call, paths: int) -> Measured:
+    def time(self, call, paths: int, count: bool = True) -> Measured:
         """Seconds a path."""
-        return self.bench.time(call).each(paths)
+        return self.bench.time(call, count=count).each(paths)
 
 
 def stock(bench: Bench, policy: Policy, scene: Scene, one: Measured) -> None:
     """transformers' own `generate` on the same weights: the words of one reply, no path."""
     prompt = policy.prompt([scene.arms[0]], scene.history[None]).to(bench.device)
     vlm = policy.network.vlm
+    vlm.model.visual.config._attn_implementation = "sdpa"
 
     def generate() -> torch.Tensor:
         return vlm.generate(
@@ -182,6 +185,8 @@ def stock(bench: Bench, policy: Policy, scene: Scene, one: Measured) -> None:
 
     measured = bench.time(generate)
     bench.row("words of one reply, no path", "reply", measured, setting="transformers' generate, one reply a call")
+    windows_attention.use(vlm.model.visual)
+    scene.alone(0, 1)
     own = scene.alone(0, 1).seconds["reasoning"]
     bench.row(
         "words of one reply, no path",

@@ -14,7 +14,7 @@ from transformers import (
     Qwen2_5_VLForConditionalGeneration,
 )
 
-from relane import noise
+from relane import noise, windows_attention
 from relane.errors import InputError
 from relane.files import read_json
 
@@ -93,6 +93,7 @@ class Qwen:
     def _set_up(self, device: str) -> None:
         self.device = device
         self.model.eval()
+        windows_attention.use(self.model.model.visual)
         # The released folders sample with settings of their own; here a reply is greedy or drawn by its key.
         own = self.model.generation_config
         self.model.generation_config = GenerationConfig(

@@ -8,6 +8,7 @@ from pathlib import Path
 import numpy as np
 import torch
 
+from relane import windows_attention
 from relane.alpamayo.action_space import initial_speed, unicycle
 from relane.alpamayo.checkpoint import Loaded, load_checkpoint
 from relane.alpamayo.flow import Expert, Prefix, denoise
@@ -65,6 +66,7 @@ class Policy:
 
     def __init__(self, loaded: Loaded, device: torch.device) -> None:
         self.config, self.network, self.device = loaded.config, loaded.network, device
+        windows_attention.use(self.network.vlm.model.visual)
         self.tokenizer, self.image_processor, self.token_start = (
             loaded.tokenizer,
             loaded.image_processor,
