@@ -29,7 +29,7 @@ if TYPE_CHECKING:
 # Flags that go to `Options` by the same name.
 OPTIONS = ("num_inference_steps", "guidance_scale", "strength", "stride", "conditioning_scale", "prev_clip_weight")
 OPTIONS += ("replace_gt", "mask_add", "first_frame_gt", "hole_value", "sampler", "first_block_cache", "guidance_skip")
-OPTIONS += ("vae_tiling",)
+OPTIONS += ("background_refresh", "vae_tiling")
 # Flags of `relane.speed.Speed`: how the networks are run.
 SPEED = ("compile", "attention_backend", "fuse_projections", "channels_last", "fp8")
 # Flags of this script alone that decide what the result looks like, recorded beside the options.
@@ -91,6 +91,7 @@ def parser() -> argparse.ArgumentParser:
     add("--crf", type=int, default=18, help="H.264 quality of the videos, 0 (lossless) to 51")
     add("--first-block-cache", type=float, default=0.0, help="threshold of diffusers' FirstBlockCache; 0: off")
     add("--guidance-skip", type=float, default=0.0, help="share of the steps that leave out the negative prompt")
+    add("--background-refresh", type=int, default=0, help="steps from one look at the background to the next; 0: all")
     add("--vae-tiling", type=cli.true_or_false, default=False, help="run the VAE in tiles, for less memory")
     add("--compile", type=cli.true_or_false, default=False, help="torch.compile the transformers' blocks")
     add("--attention-backend", default="", help="of diffusers' attention dispatcher, e.g. flash; blank: PyTorch's own")
@@ -181,6 +182,8 @@ def options_of(args: argparse.Namespace) -> "Options":
         )
     if args.fuse_projections and args.videopainter_id:
         raise InputError("fuse_projections: VideoPainterID's LoRA sits on the projections; switch one of them off")
+    if args.background_refresh and args.videopainter_id:
+        raise InputError("background_refresh: not with VideoPainterID, which has a memory of its own; set one to 0")
     given = {name: getattr(args, name) for name in OPTIONS}
     return Options.exact(**given) if args.mode == "exact" else Options(**given)
 

@@ -8,6 +8,7 @@ from typing import Any, Protocol
 import torch
 from diffusers import CogVideoXDDIMScheduler, CogVideoXDPMScheduler
 
+from relane.videopainter.background import Background
 from relane.videopainter.networks import joint_mask, token_mask
 from relane.videopainter.options import Options
 from relane.videopainter.sharing import Posteriors
@@ -87,6 +88,7 @@ class Denoiser:
         own_mask = joint_mask(tokens, run.text.shape[1])
         sampler = run.draws(run.plan.starts[index], "sampler")
         unguided = skipped_steps(len(timesteps), options.guidance_skip) if options.guided else ()
+        background = Background(tokens[0]) if options.background_refresh else None
         if self.transformer.is_cache_enabled:
             self.transformer._reset_stateful_cache()
 
@@ -95,8 +97,9 @@ class Denoiser:
             name, last = f"{window.name}_s{step}", step == len(timesteps) - 1
             recalled = _recall(options, memory, own_mask, step)
             text = run.text[-1:] if step in unguided else run.text
+            full = background is None or step % options.background_refresh == 0
             prediction, states = self._predict(
-                run, name, window, latents, timestep, text, tokens, recalled, keep and last
+                run, name, window, latents, timestep, text, tokens, recalled, keep and last, background, full
             )
             prediction = guide(run, prediction, timestep)
             if isinstance(scheduler, CogVideoXDPMScheduler):
@@ -125,16 +128,20 @@ class Denoiser:
         tokens: torch.Tensor,
         memory: Memory,
         keep: bool,
+        background: Background | None,
+        full: bool,
     ) -> tuple[torch.Tensor, list[torch.Tensor] | None]:
         """Branch and transformer at one step: prediction (rows, L, 16, h, w) and, if `keep`, every block's output.
 
-        `rows` is that of `text`: both prompts, or the prompt alone in a step that skips guidance.
+        `rows` is that of `text`: both prompts, or the prompt alone in a step that skips guidance. A step that is not
+        `full` computes the hole alone, and no branch, whose samples the background takes.
         """
         options, rows = run.options, len(text)
         noisy = torch.cat([latents] * rows)
-        condition = torch.cat([torch.cat([window.masked_latents, window.mask], dim=2)] * rows)
-        timesteps = timestep.expand(rows)
-        samples = self.branch(noisy, text, condition, timesteps, run.rotary, options.conditioning_scale)
+        timesteps, samples = timestep.expand(rows), []
+        if full:
+            condition = torch.cat([torch.cat([window.masked_latents, window.mask], dim=2)] * rows)
+            samples = self.branch(noisy, text, condition, timesteps, run.rotary, options.conditioning_scale)
         # Steps with and without the negative prompt have batches of their own, and so caches of their own.
         with self.transformer.cache_context("cond_uncond" if rows > 1 else "cond"):
             prediction, states = self.transformer(
@@ -150,6 +157,8 @@ class Denoiser:
                 memory_mask=memory.mask[-rows:],
                 previous_weight=options.prev_clip_weight,
                 keep_states=keep,
+                background=background,
+                full=full,
             )
         run.trace(f"{name}_timestep", timesteps)
         for number, sample in enumerate(samples):

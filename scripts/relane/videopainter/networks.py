@@ -18,6 +18,8 @@ from diffusers.models.transformers.cogvideox_transformer_3d import CogVideoXBloc
 from diffusers.utils import apply_lora_scale
 from torch import nn
 
+from relane.videopainter.background import Background, recall
+
 
 class VideoPainterAttention:
     """Joint text and video attention with VideoPainter's memory, through diffusers' attention dispatcher.
@@ -44,11 +46,14 @@ class VideoPainterAttention:
         previous: torch.Tensor | None = None,
         memory_mask: torch.Tensor | None = None,
         previous_weight: float = 0.0,
+        background: tuple[torch.Tensor, torch.Tensor] | None = None,
+        full: bool = True,
     ) -> tuple[torch.Tensor, torch.Tensor]:
         """Attend; video (B, N_v, D) and text (B, N_t, D) in and out.
 
         `previous` (B, N_t+N_v, D): the previous window's states after this block's input norm; `memory_mask`
-        (B, N_t+N_v, 1) bool: the tokens that memory may hold. `attention_mask` is not used by CogVideoX.
+        (B, N_t+N_v, 1) bool: the tokens that memory may hold. `background` and `full`: see `background.recall`.
+        `attention_mask` is not used by CogVideoX.
         """
         text_length = encoder_hidden_states.shape[1]
         joint = torch.cat([encoder_hidden_states, hidden_states], dim=1)
@@ -77,6 +82,8 @@ class VideoPainterAttention:
             out = (1 - previous_weight) * self._attend(query, key, value)
             out = out + previous_weight * self._attend(query, key_previous, value_previous)
         else:
+            if background is not None:
+                key, value = recall(key, value, background, full)
             out = self._attend(query, key, value)
 
         out = attn.to_out[1](attn.to_out[0](out.flatten(2)))
@@ -146,11 +153,13 @@ class VideoPainterBlock(CogVideoXBlock):
         previous_states: torch.Tensor | None = None,
         memory_mask: torch.Tensor | None = None,
         previous_weight: float = 0.0,
+        background: tuple[torch.Tensor, torch.Tensor] | None = None,
+        full: bool = True,
     ) -> tuple[torch.Tensor, torch.Tensor]:
         """As CogVideoXBlock, plus: `residual` (B, N_v, D), the branch's sample; `keep` (B, N_v, 1) bool, tokens that
         do not take it (None: all take it); `previous_states` (B, N_t+N_v, D), this block's output in the previous
-        window's last step. Returns video and text tokens."""
-        memory: dict[str, Any] = {"memory_mask": memory_mask}
+        window's last step; `background` and `full`: see `background.recall`. Returns video and text tokens."""
+        memory: dict[str, Any] = {"memory_mask": memory_mask, "background": background, "full": full}
         if previous_states is not None and previous_weight > 0:
             text_length = encoder_hidden_states.shape[1]
             # The block's own input norm under the present time embedding, on what the block put out before.
@@ -221,6 +230,8 @@ class VideoPainterTransformer(Fusable, CogVideoXTransformer3DModel):
         memory_mask: torch.Tensor | None = None,
         previous_weight: float = 0.0,
         keep_states: bool = False,
+        background: Background | None = None,
+        full: bool = True,
     ) -> tuple[torch.Tensor, list[torch.Tensor] | None]:
         """Predict; returns the prediction (B, L, C, h, w) and, if `keep_states`, every block's output (B, N_t+N_v, D).
 
@@ -228,7 +239,8 @@ class VideoPainterTransformer(Fusable, CogVideoXTransformer3DModel):
         (B, N_t, text width); timestep (B,). `branch_samples`: (B, N_v, D) each, spread evenly over the blocks, or
         with `add_first` one each to the first blocks. `token_mask` (B, N_v) bool, True = inpaint; with `mask_add`
         only the tokens outside it take the samples. `previous_states`: `keep_states` of the previous window;
-        `memory_mask` (B, N_t+N_v) bool, for resampling attention.
+        `memory_mask` (B, N_t+N_v) bool, for resampling attention. With a `background` a step is `full`, or computes the
+        hole alone: its prediction is 0 elsewhere, and samples, which the background takes, are not looked at.
         """
         temb = self.time_embedding(self.time_proj(timestep).to(hidden_states.dtype))
         tokens = self.embedding_dropout(self.patch_embed(encoder_hidden_states, hidden_states))
@@ -236,8 +248,14 @@ class VideoPainterTransformer(Fusable, CogVideoXTransformer3DModel):
         text, video = apart(tokens, text_length)
 
         keep = token_mask[..., None] if token_mask is not None and mask_add else None
+        if background is not None:
+            where = background.where(full)
+            video, keep = video[:, where], keep[:, where]
+            image_rotary_emb = image_rotary_emb and tuple(table[where] for table in image_rotary_emb)
+            branch_samples = [sample[:, where] for sample in branch_samples] if full else None
         memory = memory_mask[..., None] if memory_mask is not None else None
         states: list[torch.Tensor] = []
+        heads = self.config.num_attention_heads
         for index, block in enumerate(self.transformer_blocks):
             video, text = block(
                 hidden_states=video,
@@ -250,11 +268,15 @@ class VideoPainterTransformer(Fusable, CogVideoXTransformer3DModel):
                 previous_states=previous_states[index] if previous_states is not None else None,
                 memory_mask=memory,
                 previous_weight=previous_weight,
+                background=background and background.kept(index, video, heads),
+                full=full,
             )
             if keep_states:
                 states.append(torch.cat([text, video], dim=1))
 
         video = self.proj_out(self.norm_out(self.norm_final(video), temb=temb))
+        if background is not None:
+            video = background.back(video, full)
         return unpatchify(video, hidden_states.shape, self.config.patch_size), (states if keep_states else None)
 
 

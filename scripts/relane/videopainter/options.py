@@ -26,6 +26,7 @@ class Options:
     sampler: Literal["dpm", "ddim"] = "dpm"
     first_block_cache: float = 0.0  # threshold of diffusers' FirstBlockCache; 0: off, every block at every step
     guidance_skip: float = 0.0  # share of the steps that leave out the negative prompt; see `denoise.guide`
+    background_refresh: int = 0  # steps from one look at the background to the next; 0: every step. See `background`
     vae_tiling: bool = False  # less memory in the VAE at some cost in seams
 
     # Repairs. The second value is the original's.
@@ -55,7 +56,7 @@ class Options:
 
         Raises InputError for an option that leaves out work, because the result would not be the original's.
         """
-        for name in ("first_block_cache", "guidance_skip"):
+        for name in ("first_block_cache", "guidance_skip", "background_refresh"):
             if changes.get(name):
                 raise InputError(f"{name}: mode exact does every step in full; set it to 0, or use mode ours")
         original = cls(
@@ -94,6 +95,15 @@ class Options:
         if self.guidance_skip > 0 and self.prev_clip_weight > 0:
             # A step without the negative prompt leaves half of the memory out.
             raise InputError("guidance_skip and prev_clip_weight cannot be used together: set one of them to 0")
+        if self.background_refresh < 0:
+            raise InputError(f"background_refresh: {self.background_refresh} is not a number of steps, 0 or more")
+        if self.background_refresh > 0 and not (self.replace_gt and self.mask_add):
+            # Only then is what the networks say of the background thrown away, and the branch not needed in the hole.
+            raise InputError("background_refresh needs replace_gt and mask_add: set both to true")
+        if self.background_refresh > 0 and (self.first_block_cache > 0 or self.prev_clip_weight > 0):
+            raise InputError(
+                "background_refresh cannot be used with first_block_cache or prev_clip_weight: set one to 0"
+            )
         if (self.tail == "anchor") != (self.join == "pixel_ramp"):
             raise InputError("tail: anchor needs join: pixel_ramp, and drop needs latent_average (unaligned latents)")
 
