@@ -26,7 +26,7 @@ from relane import cli
 # Name -> seconds that it may take on an H100. Most wanted first: the budget may not reach the last ones.
 STAGES = {
     "card": 40,
-    "edit": 240,
+    "edit": 300,
     "drive": 150,
     "caption": 120,
     "edit_memory": 110,

@@ -9,7 +9,7 @@ from torch.utils.flop_counter import FlopCounterMode
 
 from relane import noise
 from relane.tiny import cogvideox as tiny
-from relane.videopainter.networks import CogvideoXBranchModel, VideoPainterTransformer
+from relane.videopainter.networks import CogvideoXBranchModel, VideoPainterTransformer, token_mask
 from relane.videopainter.options import Options
 from relane.videopainter.pipeline import VideoPainter
 from relane.videopainter.watch import Stopwatch
@@ -113,6 +113,7 @@ class Edit:
     models: VideoPainter
     options: Options
     frames: int = 0
+    hole: float = 0.0  # share of the tokens, known after a run
 
     def run(self, watch: Stopwatch) -> list[float]:
         """Paint; the times at which the steps of all windows ended."""
@@ -129,6 +130,8 @@ class Edit:
         def trace(name: str, tensor: torch.Tensor) -> None:
             if name.endswith("latents_after"):
                 stamps.append(self.bench.wait())
+            if name.endswith("_mask"):
+                self.hole = token_mask(tensor).float().mean().item()
 
         def draws(start: int, purpose: str) -> torch.Generator:
             return noise.generator(0, "benchmark", start, purpose)

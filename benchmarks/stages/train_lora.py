@@ -7,7 +7,7 @@ from diffusers import FluxFillPipeline
 
 from relane.lora import adapter, cache, flow
 from relane.lora.settings import Settings
-from relane.lora.trainer import make_optimizer
+from relane.lora.trainer import avoid_cudnn_attention, make_optimizer
 from relane.speed import compile_blocks
 from stages.flux import PROMPT, parts, pictures
 from stages.measure import Bench, Measured
@@ -47,6 +47,7 @@ class Training:
 
     def __init__(self, bench: Bench):
         self.bench, self.how, self.number = bench, Settings(rank=bench.pick(128, 4), alpha=bench.pick(128, 4)), 0
+        avoid_cudnn_attention()
         networks = parts(bench)
         self.transformer, self.scheduler = networks["transformer"], networks["scheduler"]
         self.pipe = FluxFillPipeline(**{**networks, "transformer": None})

@@ -66,6 +66,15 @@ def make_optimizer(settings: Settings, parameters: list[torch.nn.Parameter]) -> 
     return AdamW(parameters, lr=settings.learning_rate, weight_decay=settings.weight_decay)
 
 
+def avoid_cudnn_attention() -> None:
+    """Let PyTorch choose other kernels for attention in this process: cuDNN's backward fails at FLUX's lengths.
+
+    Seen with torch 2.11 and cuDNN 9.19 on an H200, at 1,862 tokens: "mha_graph.execute" fails, or later something else
+    by an illegal memory access.
+    """
+    torch.backends.cuda.enable_cudnn_sdp(False)
+
+
 class Trainer:
     """One training run of a LoRA on encoded rows.
 
@@ -77,6 +86,7 @@ class Trainer:
         self.cache, self.how, self.upkeep = cache, settings, upkeep
         self.accelerator, self.progress = accelerator, progress
         self.dtype = getattr(torch, settings.dtype)
+        avoid_cudnn_attention()
         self.train_rows, self.validation_rows = held_out(len(cache), settings.validation_rows, settings.seed)
         self.total = settings.total_steps(len(self.train_rows), accelerator.num_processes)
         self.flow_scheduler = load_part(cache.flux_fill, "scheduler")
