@@ -27,6 +27,7 @@ from relane import cli
 STAGES = {
     "card": 40,
     "edit": 300,
+    "edit_flash_4": 200,
     "drive": 150,
     "caption": 120,
     "edit_memory": 110,

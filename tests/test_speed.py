@@ -1,11 +1,14 @@
 """Speed options: the same results by a faster way, and a clear word where there is none."""
 
+import sys
+import types
+
 import numpy as np
 import pytest
 import torch
 from torch import nn
 
-from relane import speed
+from relane import flash4, speed
 from relane.errors import InputError
 from relane.fluxfill import FluxFill
 from relane.speed import Speed
@@ -126,3 +129,28 @@ def test_a_painter_of_fused_projections_carries_its_lora_in_the_weights(tiny, tm
     plain, fused = paint(0.7, Speed()), paint(0.7, Speed(fuse_projections=True, channels_last=True))
     assert np.abs(plain - fused).max() <= 1  # grey levels
     assert np.abs(plain - paint(0.0, Speed())).max() > 5
+
+
+def test_flash_4_gets_the_networks_own_tokens_and_gives_its_prediction(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The library itself needs a card: here a stand-in attends, and counts."""
+    calls = []
+
+    def flash_attn_func(q: torch.Tensor, k: torch.Tensor, v: torch.Tensor, softmax_scale: float) -> tuple:
+        calls.append(tuple(q.shape))
+        heads_first = (part.transpose(1, 2) for part in (q, k, v))
+        return nn.functional.scaled_dot_product_attention(*heads_first, scale=softmax_scale).transpose(1, 2), None
+
+    monkeypatch.setitem(sys.modules, "flash_attn", types.ModuleType("flash_attn"))
+    monkeypatch.setitem(sys.modules, "flash_attn.cute", types.SimpleNamespace(flash_attn_func=flash_attn_func))
+    plain, network = flux(), flux()
+    flash4.put_in_place(network)
+    torch.testing.assert_close(predict(network), predict(plain))
+    assert len(calls) == len(network.transformer_blocks) + len(network.single_transformer_blocks)
+    assert calls[0][1] == 6 + 5  # tokens of the picture and of the text, and behind them the heads
+    speed.compile_blocks(network, "eager")
+    torch.testing.assert_close(predict(network), predict(plain))
+
+
+def test_flash_4_says_where_it_cannot_run() -> None:
+    with pytest.raises(InputError, match=r"flash_4 is for Hopper and Blackwell cards, not cpu"):
+        speed.speed_up(flux(), Speed(attention_backend="flash_4"), CPU)

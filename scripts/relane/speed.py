@@ -10,6 +10,7 @@ from dataclasses import dataclass
 import torch
 from torch import nn
 
+from relane import flash4
 from relane.errors import InputError
 
 # What `fuse` makes superfluous.
@@ -37,7 +38,9 @@ def speed_up(network: nn.Module, how: Speed, device: torch.device) -> None:
 
     Raises InputError for an unknown attention backend, a card or an environment without 8-bit products.
     """
-    if how.attention_backend:
+    if how.attention_backend == flash4.NAME:
+        flash4.use(network, device)
+    elif how.attention_backend:
         try:
             network.set_attention_backend(how.attention_backend)
         except (ValueError, RuntimeError, ImportError) as error:
