@@ -6,12 +6,14 @@ masked | mask | generated), and a JSON record. Memory does not grow with the cli
 """
 
 import argparse
+import contextlib
 import sys
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from relane import cli
+from relane.beside import feeding
 from relane.errors import InputError
 
 if TYPE_CHECKING:
@@ -19,7 +21,6 @@ if TYPE_CHECKING:
 
     from relane.compose import Region
     from relane.maskfile import MaskFile
-    from relane.videopainter.frames import Spool
     from relane.videopainter.options import Options
     from relane.videopainter.pipeline import VideoPainter
     from relane.videopainter.sharing import Posteriors
@@ -94,7 +95,7 @@ def parser() -> argparse.ArgumentParser:
     add("--background-refresh", type=int, default=0, help="steps from one look at the background to the next; 0: all")
     add("--vae-tiling", type=cli.true_or_false, default=False, help="run the VAE in tiles, for less memory")
     add("--compile", type=cli.true_or_false, default=False, help="torch.compile the transformers' blocks")
-    add("--attention-backend", default="", help="of diffusers' attention dispatcher, e.g. flash; blank: PyTorch's own")
+    add("--attention-backend", default="", help="flash_4, or of diffusers' dispatcher; blank: PyTorch's own")
     add("--fuse-projections", type=cli.true_or_false, default=False, help="one product for query, key and value")
     add("--channels-last", type=cli.true_or_false, default=False, help="the VAE's weights with channels innermost")
     add("--fp8", type=cli.true_or_false, default=False, help="the blocks' products in 8-bit floats (needs torchao)")
@@ -137,7 +138,6 @@ def run(args: argparse.Namespace, models: "VideoPainter") -> None:
     """Edit one clip. Raises InputError on bad input, before anything is painted."""
     from relane.compose import choose_region
     from relane.files import write_json
-    from relane.videopainter.frames import Spool
     from relane.videopainter.watch import Stopwatch
 
     item = read_item(args)
@@ -153,10 +153,11 @@ def run(args: argparse.Namespace, models: "VideoPainter") -> None:
         raise InputError(f"{args.inpaint_masks}: no pixel of any frame is masked; there is nothing to edit")
     region = choose_region(union, models.size, args.fit, args.mask_feather)
     shared = posteriors(args)
-    with Spool(*models.size) as spool:
-        paint(args, models, item, options, region, watch, shared, spool)
-        with watch("write"):
-            write_videos(args, item, region, spool)
+    with contextlib.ExitStack() as writing:
+        feeds = [writing.enter_context(feeding(write)) for write in writers(args, item, region)]
+        paint(args, models, item, options, region, watch, shared, feeds)
+        with watch("write"):  # what is left to do: most was written while the next window was painted
+            writing.close()
     counts = {"read": shared.read, "computed": shared.computed} if shared else None
     cost = {"posteriors": counts, **watch.report()}
     write_json(args.sidecar, record(args, item, options, plan, region, coverage, cost))
@@ -256,9 +257,10 @@ def paint(
     region: "Region",
     watch: "Stopwatch",
     shared: "Posteriors | None",
-    spool: "Spool",
+    feeds: list[Callable],
 ) -> None:
-    """Run the models over the clip; the painted frames end up in `spool`, at the models' size."""
+    """Run the models over the clip; each of `feeds` gets every painted frame (h, w, 3) uint8, at the models' size."""
+    import numpy as np
     import torch
 
     from relane import noise
@@ -293,33 +295,45 @@ def paint(
         watch=watch,
         shared=shared,
     )
+    painted = 0
     for piece in pieces:
-        spool.add(piece)
-        print(f"{item['video']}: {spool.frames} frames painted", file=sys.stderr, flush=True)
+        for frame in np.rint(piece * 255).astype(np.uint8):
+            for feed in feeds:
+                feed(frame)
+        painted += len(piece)
+        print(f"{item['video']}: {painted} frames painted", file=sys.stderr, flush=True)
 
 
-def write_videos(args: argparse.Namespace, item: dict, region: "Region", spool: "Spool") -> None:
-    """The outputs, each streamed from the spool; the clean result last, because it stands for all."""
+def writers(args: argparse.Namespace, item: dict, region: "Region") -> list[Callable[[Iterator["np.ndarray"]], object]]:
+    """A function an output, which writes it from the painted frames as they come; the clean result's first.
+
+    Streams end in the reverse order, so that it appears last, because it stands for all.
+    """
     from relane.compose import paste
     from relane.video import iter_frames, write_video
 
-    write_video(args.generated, spool, item["fps"], args.crf)
+    def clean(painted: Iterator["np.ndarray"]) -> Iterator["np.ndarray"]:
+        for source, mask, frame in zip(iter_frames(args.clip), item["masks"], painted, strict=False):
+            yield paste(source, frame, mask, region, args.mask_feather, args.color_match)
+
+    made = {args.output: clean, args.generated: lambda painted: painted}
     if args.panels:
-        write_video(args.panels, panels(args, item, region, spool), item["fps"], args.crf)
-    sources = zip(iter_frames(args.clip), item["masks"], spool, strict=False)
-    pasted = (
-        paste(source, painted, mask, region, args.mask_feather, args.color_match) for source, mask, painted in sources
-    )
-    write_video(args.output, pasted, item["fps"], args.crf)
+        made[args.panels] = lambda painted: panels(args, item, region, painted)
+    return [
+        lambda painted, path=path, frames=frames: write_video(path, frames(painted), item["fps"], args.crf)
+        for path, frames in made.items()
+    ]
 
 
-def panels(args: argparse.Namespace, item: dict, region: "Region", spool: "Spool") -> Iterator["np.ndarray"]:
+def panels(
+    args: argparse.Namespace, item: dict, region: "Region", frames: Iterator["np.ndarray"]
+) -> Iterator["np.ndarray"]:
     """Frames of the original's picture video: original | masked | mask | generated, at the models' size."""
     import numpy as np
 
     from relane.video import iter_frames
 
-    for source, mask, painted in zip(iter_frames(args.clip), item["masks"], spool, strict=False):
+    for source, mask, painted in zip(iter_frames(args.clip), item["masks"], frames, strict=False):
         frame, hole = region.to_model(source), region.mask_to_model(mask)[..., None]
         white = np.broadcast_to(np.where(hole, np.uint8(255), np.uint8(0)), frame.shape)
         yield np.concatenate([frame, np.where(hole, np.uint8(0), frame), white, painted], axis=1)

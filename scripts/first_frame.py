@@ -56,7 +56,7 @@ def parser() -> argparse.ArgumentParser:
     add("--seed", type=int, default=42)
     add("--unload-critic-after-use", type=yes_no, default=True, help="drop the critic when the item is done")
     add("--compile", type=yes_no, default=False, help="torch.compile the transformer's blocks")
-    add("--attention-backend", default="", help="of diffusers' attention dispatcher; blank: PyTorch's own")
+    add("--attention-backend", default="", help="flash_4, or of diffusers' dispatcher; blank: PyTorch's own")
     add("--fuse-projections", type=yes_no, default=False, help="one product for query, key and value; merges the LoRA")
     add("--channels-last", type=yes_no, default=False, help="the VAE's weights with channels innermost")
     add("--fp8", type=yes_no, default=False, help="the blocks' products in 8-bit floats (needs torchao)")

@@ -9,7 +9,7 @@ painter nothing to start from, and a low average means that the road was lost.
 
 import argparse
 import time
-from collections import defaultdict
+from collections import defaultdict, deque
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from itertools import islice
@@ -17,6 +17,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from relane import __version__, cli, memory
+from relane.beside import feeding
 from relane.errors import InputError
 from relane.files import atomic_folder, write_json
 from relane.road_points import POINTS
@@ -105,32 +106,36 @@ def segment(args: argparse.Namespace, models: "RoadSegmenter", clock: Clock) -> 
     frames = clock.each("decode", islice(iter_frames(args.clip), count))
     covered: list[float] = []
 
-    def pictures(folder: Path, append: Callable) -> Iterator:
-        waiting = []  # frames that the segmenter has read and whose masks are still to come: one at most
+    waiting: deque = deque()  # frames that the segmenter has read and whose masks are still to come: one at most
 
-        def remembered():
-            read = 0
-            for frame in frames:
-                read += 1
-                waiting.append(frame)
-                yield frame
-            if read < count:
-                raise InputError(f"{args.clip}: {read} frames could be read of {count}; the file is damaged")
+    def remembered() -> Iterator:
+        read = 0
+        for frame in frames:
+            read += 1
+            waiting.append(frame)
+            yield frame
+        if read < count:
+            raise InputError(f"{args.clip}: {read} frames could be read of {count}; the file is damaged")
 
-        masks = models.video(remembered(), points, negative, cleaning, count)
-        for index, mask in enumerate(clock.each("segment", masks)):
+    def pictures(folder: Path, append: Callable, found: Iterator) -> Iterator:
+        for index, (frame, mask) in enumerate(found):
             with clock.phase("write"):
                 if not cv2.imwrite(str(folder / f"{index:06d}.png"), mask.astype("uint8") * 255):
                     raise OSError(f"{folder}: could not write mask {index}")
                 append(mask)
-            covered.append(coverage(mask))
-            yield overlay(waiting.pop(0), mask)
+            yield overlay(frame, mask)
 
     with (
         atomic_folder(args.output / "masks") as folder,
         mask_writer(args.output / "masks.npz", (count, info.height, info.width)) as append,
+        feeding(
+            lambda found: write_video(args.output / "overlay.mp4", pictures(folder, append, found), info.fps),
+            ahead=16,
+        ) as feed,
     ):
-        write_video(args.output / "overlay.mp4", pictures(folder, append), info.fps)
+        for mask in clock.each("segment", models.video(remembered(), points, negative, cleaning, count)):
+            covered.append(coverage(mask))
+            feed((waiting.popleft(), mask))
     facts = {"frames": count, "width": info.width, "height": info.height, "fps": info.fps}
     facts["coverage"] = {"mean": sum(covered) / count, "min": min(covered), "first": covered[0]}
     return facts | {"points": points, "negative_points": negative}
@@ -146,9 +151,8 @@ def run(args: argparse.Namespace, models: "RoadSegmenter") -> None:
         for key, where in (("first", "the first frame"), ("mean", "the picture on average"))
         if facts["coverage"][key] < args.min_coverage
     ]
-    # The phases nest: SAM2 pulls the frames that it segments, and the overlay's encoder pulls the masks.
+    # SAM2 pulls the frames that it segments. Masks are written, and the overlay encoded, beside it.
     seconds = dict(clock.seconds)
-    seconds["overlay"] = seconds["total"] - seconds["segment"] - seconds["write"]
     seconds["segment"] -= seconds["decode"]
     write_json(
         args.output / "timing.json",

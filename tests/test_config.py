@@ -42,7 +42,7 @@ def test_the_defaults_are_valid_and_every_key_of_the_schema_has_one():
         assert sub.get("description"), f"{name} is not explained"
 
 
-@pytest.mark.parametrize("overlay", ["demo.yaml", "thesis.yaml"])
+@pytest.mark.parametrize("overlay", ["demo.yaml", "fast.yaml", "thesis.yaml"])
 def test_the_overlays_are_valid(overlay):
     config = defaults()
 

@@ -17,6 +17,7 @@ from relane.errors import InputError
 _SEPARATE = ("to_q", "to_k", "to_v", "add_q_proj", "add_k_proj", "add_v_proj")
 # From here on cards multiply 8-bit floats (Ada, Hopper and later).
 _FP8_CAPABILITY = (8, 9)
+GRAPHS = 32  # of a block, at most
 
 
 @dataclass(frozen=True)
@@ -60,6 +61,9 @@ def compile_blocks(network: nn.Module, backend: str = "inductor") -> None:
     The forward and not the block, as diffusers' `compile_repeated_blocks` does, so that a cache that wraps the
     forward (FirstBlockCache) decides outside of the compiled graph.
     """
+    # Steps with and without the negative prompt, on all tokens and on the hole's: each has a graph, made once for its
+    # first size and once for any. Past the limit torch falls back to running block by block.
+    torch._dynamo.config.recompile_limit = max(torch._dynamo.config.recompile_limit, GRAPHS)
     for module in network.modules():
         if type(module).__name__ in network._repeated_blocks:
             module.forward = torch.compile(module.forward, backend=backend)

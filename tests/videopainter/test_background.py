@@ -7,6 +7,7 @@ import pytest
 import torch
 
 from relane.errors import InputError
+from relane.speed import compile_blocks
 from relane.videopainter.background import Background
 from relane.videopainter.networks import token_mask
 from relane.videopainter.options import Options
@@ -109,3 +110,25 @@ def test_what_does_not_go_with_it_is_refused(changes, message):
 def test_exact_mode_refuses_it():
     with pytest.raises(InputError, match="background_refresh: mode exact"):
         Options.exact(background_refresh=2)
+
+
+@torch.no_grad()
+def test_holes_of_any_size_share_their_compiled_graphs(golden):
+    """A window's hole has a size of its own; a graph each would be minutes of compilation, or torch's giving up."""
+    step, graphs = Step(golden.models()), []
+
+    def backend(graph, inputs):
+        graphs.append(graph)
+        return graph.forward
+
+    compile_blocks(step.models.transformer, backend)
+    made = []
+    for hole in (5, 9, 7, 12, 6):
+        step.tokens = (torch.arange(step.tokens.shape[1]) < hole)[None]
+        background = Background(step.tokens[0])
+        for rows in (slice(None), slice(1, 2)):
+            for full in (True, False):
+                step(rows, background=background, full=full)
+        made.append(len(graphs))
+    assert made[0] > 0
+    assert made[1] == made[-1]

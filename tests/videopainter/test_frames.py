@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from relane.errors import InputError
-from relane.videopainter.frames import SlidingReader, Spool
+from relane.videopainter.frames import SlidingReader
 
 
 def test_a_sliding_reader_gives_windows_and_holds_no_more_than_one():
@@ -38,13 +38,3 @@ def test_a_clip_that_ends_early_is_named_with_the_frames_that_it_has():
     read(0, 5)
     with pytest.raises(InputError, match="ends after 7 frames, frame 9 was announced"):
         read(4, 9)
-
-
-def test_a_spool_gives_back_what_was_added_as_often_as_asked():
-    pieces = np.random.default_rng(0).random((5, 4, 6, 3), np.float32)
-    with Spool(4, 6) as spool:
-        spool.add(pieces[:2])
-        list(spool)
-        spool.add(pieces[2:])
-        for _ in range(2):
-            np.testing.assert_array_equal(np.stack(list(spool)), np.rint(pieces * 255).astype(np.uint8))

@@ -1,8 +1,7 @@
-"""Frames and masks in and out by window: nothing here holds more than one window of a clip."""
+"""Frames and masks in by window: nothing here holds more than one window of a clip."""
 
-import tempfile
 from collections import deque
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable
 
 import numpy as np
 
@@ -45,33 +44,3 @@ class SlidingReader:
         while self._held and self._first < start:
             self._held.popleft()
             self._first += 1
-
-
-class Spool:
-    """Painted frames on disk, uint8, until every output has been written from them; removed when closed."""
-
-    def __init__(self, height: int, width: int):
-        self._shape = (height, width, 3)
-        self._file = tempfile.TemporaryFile(prefix="relane-edit-")  # noqa: SIM115 - closed by __exit__
-        self.frames = 0
-
-    def add(self, piece: np.ndarray) -> None:
-        """Append frames (n, height, width, 3), float in [0, 1]."""
-        if piece.shape[1:] != self._shape:
-            raise ValueError(f"expected frames of {self._shape}, got {piece.shape[1:]}")
-        self._file.write(np.rint(piece * 255).astype(np.uint8).tobytes())
-        self.frames += len(piece)
-
-    def __iter__(self) -> Iterator[np.ndarray]:
-        """All frames from the start, (height, width, 3) uint8."""
-        size = int(np.prod(self._shape))
-        for index in range(self.frames):
-            self._file.seek(index * size)
-            yield np.frombuffer(self._file.read(size), np.uint8).reshape(self._shape)
-        self._file.seek(0, 2)
-
-    def __enter__(self) -> "Spool":
-        return self
-
-    def __exit__(self, *exception: object) -> None:
-        self._file.close()
