@@ -16,6 +16,17 @@ wildcard_constraints:
     variant=r"(?:_t0_[0-9]+)?(?:_shared)?",
 
 
+# Keys of `drive` that say what is driven, and not how.
+DRIVE_PLAN = ("enabled", "together", "reasoning", "videos", "video_name", "videos_start_us")
+# The arms that one job drives in one batch; those edited elsewhere are not those of every clip.
+TOGETHER = [arm for arm in DRIVE_ARMS if arm not in FOREIGN_ARMS] if config["drive"]["together"] else []
+if TOGETHER and config["drive"]["reasoning"] == "shared":
+    raise WorkflowError(
+        "drive.together: with drive.reasoning shared the other arms wait for the original's words; "
+        "set drive.together to false, or drive.reasoning to free or both"
+    )
+
+
 rule import_video:
     """A video edited elsewhere takes its place beside the arms that are edited here."""
     input:
@@ -70,21 +81,18 @@ def replaced_videos(run: str, arm: str, clip: str) -> list[str]:
     return sorted(videos, key=lambda video: CLIPS[video].camera != "camera_front_wide_120fov")
 
 
-def arm_videos(wildcards) -> list[str]:
-    """The arm's videos of this clip; the floor arm drives the original ones, only with other noise."""
-    arm = "original" if wildcards.arm == "floor" else wildcards.arm
-    videos = replaced_videos(wildcards.run, arm, wildcards.clip)
-    return expand(
-        "results/{run}/vp/{arm}/{video}/{video}_vp_edit_sample0.mp4", run=wildcards.run, arm=arm, video=videos
-    )
+def arm_videos(run: str, arm: str, clip: str) -> list[str]:
+    """An arm's videos of a clip; the floor arm drives the original ones, only with other noise."""
+    arm = "original" if arm == "floor" else arm
+    pattern = "results/{run}/vp/{arm}/{video}/{video}_vp_edit_sample0.mp4"
+    return expand(pattern, run=run, arm=arm, video=replaced_videos(run, arm, clip))
 
 
-def arm_sidecars(wildcards) -> list[str]:
+def arm_sidecars(run: str, arm: str, clip: str) -> list[str]:
     """The times of the frames of those videos."""
-    videos = replaced_videos(wildcards.run, wildcards.arm, wildcards.clip)
     foreign = "results/{run}/vp/{arm}/{video}/{video}_times.json"
-    pattern = foreign if wildcards.arm in FOREIGN_ARMS else "results/{run}/clips/{video}.json"
-    return expand(pattern, run=wildcards.run, arm=wildcards.arm, video=videos)
+    pattern = foreign if arm in FOREIGN_ARMS else "results/{run}/clips/{video}.json"
+    return expand(pattern, run=run, arm=arm, video=replaced_videos(run, arm, clip))
 
 
 def reasoning_of(wildcards) -> str:
@@ -111,8 +119,8 @@ def t0_us_of(wildcards) -> int:
 rule drive_arm:
     """K rollouts of the driving model on one arm of one clip, with noise that all arms share."""
     input:
-        videos=arm_videos,
-        sidecars=arm_sidecars,
+        videos=lambda wildcards: arm_videos(wildcards.run, wildcards.arm, wildcards.clip),
+        sidecars=lambda wildcards: arm_sidecars(wildcards.run, wildcards.arm, wildcards.clip),
         original=original_rollout,
     output:
         result=f"{DRIVE}_inference.json",
@@ -126,7 +134,7 @@ rule drive_arm:
         gpu=1,
         device=config["devices"]["driver"],
     params:
-        flags=flags("drive", leave_out=("enabled", "reasoning", "videos", "video_name", "videos_start_us")),
+        flags=flags("drive", leave_out=DRIVE_PLAN),
         pai_root=lambda wildcards: CLIPS[videos_of(wildcards.clip)[0]].pai_root,
         noise_key=lambda wildcards: "floor" if wildcards.arm == "floor" else "crn",
         t0_us=t0_us_of,
@@ -143,11 +151,52 @@ rule drive_arm:
         " --output {output.result:q} --vis-data {output.data:q} > {log:q} 2>&1"
 
 
+if TOGETHER:
+
+    rule drive_arms:
+        """All arms of a clip in one batch, which takes hardly longer than one arm; a changed arm drives all again."""
+        input:
+            videos=lambda wildcards: [
+                video for arm in TOGETHER for video in arm_videos(wildcards.run, arm, wildcards.clip)
+            ],
+            sidecars=lambda wildcards: arm_sidecars(wildcards.run, "original", wildcards.clip),
+        output:
+            results=expand(f"{DRIVE}_inference.json", arm=TOGETHER, allow_missing=True),
+            data=expand(f"{DRIVE}_vis_data.npz", arm=TOGETHER, allow_missing=True),
+        log:
+            "logs/{run}/drive/{clip}{variant}.log",
+        benchmark:
+            "benchmarks/results/{run}/drive/{clip}{variant}.tsv"
+        wildcard_constraints:
+            variant=r"(?:_t0_[0-9]+)?",
+        priority: 50
+        resources:
+            gpu=1,
+            device=config["devices"]["driver"],
+        params:
+            flags=flags("drive", leave_out=DRIVE_PLAN),
+            pai_root=lambda wildcards: CLIPS[videos_of(wildcards.clip)[0]].pai_root,
+            arms=TOGETHER,
+            noise_keys=["floor" if arm == "floor" else "crn" for arm in TOGETHER],
+            t0_us=t0_us_of,
+            alpamayo=model_folder("alpamayo"),
+            weights=weights("alpamayo"),
+            code=code("drive.py"),
+        shell:
+            "{ON_GPU} --record {output.results[0]:q} {SCRIPTS:q}/drive.py --pai-root {params.pai_root:q}"
+            " --clip-id {wildcards.clip:q} --videos {input.videos:q} --clip-jsons {input.sidecars:q}"
+            " --arm {params.arms:q} --noise-key {params.noise_keys:q} --t0-us {params.t0_us}"
+            " --alpamayo {params.alpamayo:q} {params.flags} --device {resources.device}"
+            " --output {output.results:q} --vis-data {output.data:q} > {log:q} 2>&1"
+
+    ruleorder: drive_arms > drive_arm
+
+
 rule draw_overlay:
     """Paths over the arm's video by the clip's own f-theta calibration, beside the original arm's path."""
     input:
-        video=lambda wildcards: arm_videos(wildcards)[0],
-        sidecar=lambda wildcards: arm_sidecars(wildcards)[0],
+        video=lambda wildcards: arm_videos(wildcards.run, wildcards.arm, wildcards.clip)[0],
+        sidecar=lambda wildcards: arm_sidecars(wildcards.run, wildcards.arm, wildcards.clip)[0],
         result=f"{DRIVE}_inference.json",
         data=f"{DRIVE}_vis_data.npz",
         original=lambda wildcards: expand(

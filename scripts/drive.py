@@ -1,4 +1,7 @@
-"""Drive one arm of one clip: edited camera videos in, K sampled paths with their reasoning out.
+"""Drive arms of one clip: edited camera videos in, K sampled paths with their reasoning out, for each arm.
+
+Several arms go through the model in one batch, which takes hardly longer than one; --arm, --noise-key, --output and
+--vis-data then have a value an arm, and --videos the first arm's videos, then the second's, and so on.
 
 The clip's other cameras, its ego motion and the recorded future come from the PhysicalAI-AV data set. Frames are taken
 at t0 - 0.3, -0.2, -0.1 and 0 s by time. Random numbers are keyed by (seed, noise key, clip, t0, sample, step): every
@@ -7,6 +10,8 @@ that cannot be driven at t0 leaves a record that says why (`success: false`) and
 """
 
 import argparse
+import sys
+from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -17,25 +22,30 @@ from relane.errors import InputError, UndrivableError
 if TYPE_CHECKING:
     from relane.alpamayo.policy import Policy, Rollout
     from relane.alpamayo.scene import Scene
-    from relane.pai import Vehicle
+    from relane.pai import Clip, Vehicle
 
 TIME_STEP = 0.1  # seconds; the model's clock, not a property of any video
 # What `load` reads: a warm worker keeps the models for items that agree in these (relane.warm).
 LOADS = ("alpamayo", "device", "dtype")
-LESS_MEMORY = "a smaller drive.num_traj_samples, drive.dtype: bfloat16"
+LESS_MEMORY = "drive.together: false, a smaller drive.num_traj_samples, drive.dtype: bfloat16"
 
 
 def parser() -> argparse.ArgumentParser:
-    """Flags of one arm of one clip."""
+    """Flags of some arms of one clip."""
     p = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     add = p.add_argument
     add("--pai-root", required=True, help="PhysicalAI-AV folder, hub cache folder, or hf://owner/name@revision")
     add("--clip-id", required=True, help="clip of that data set")
     add("--videos", nargs="+", required=True, help="edited videos of this clip, named <clip_id>.<camera>...mp4")
-    add("--clip-jsons", nargs="*", default=[], help="the clips' JSON with t_us, in the order of --videos")
+    add("--clip-jsons", nargs="*", default=[], help="the clips' JSON with t_us, in the order of an arm's --videos")
     add("--video-start-us", type=int, default=0, help="time of the first frame where no clip JSON is given")
-    add("--arm", required=True, help="name of the arm, for the record")
-    add("--noise-key", default="crn", help="arms with the same key share their noise; the floor arm has another")
+    add("--arm", nargs="+", required=True, help="names of the arms, for the record")
+    add(
+        "--noise-key",
+        nargs="+",
+        default=["crn"],
+        help="arms with the same key share their noise; the floor has another",
+    )
     add("--alpamayo", required=True, help="checkpoint folder of the driving model")
     add("--cameras", type=int, choices=(4, 7), default=4, help="7 is outside the model's training")
     add("--num-traj-samples", type=int, default=6, help="K, paths sampled in one batched call")
@@ -51,8 +61,8 @@ def parser() -> argparse.ArgumentParser:
     add("--seed", type=int, default=42, help="part of every noise key")
     add("--device", default="auto", help="auto, cpu, cuda or cuda:N")
     add("--dtype", choices=("float32", "bfloat16"), default="bfloat16", help="of the network's weights")
-    add("--output", required=True, help="inference JSON to write")
-    add("--vis-data", required=True, help="NPZ to write: paths, truth, history, frames")
+    add("--output", nargs="+", required=True, help="inference JSON to write")
+    add("--vis-data", nargs="+", required=True, help="NPZ to write: paths, truth, history, frames")
     return p
 
 
@@ -76,65 +86,108 @@ def load(args: argparse.Namespace) -> Models:
 
 
 def run(args: argparse.Namespace, models: Models) -> None:
-    """Roll out one arm and write its two files. Raises InputError before anything is written."""
-    import sys
-
+    """Roll out the arms and write their files. Raises InputError before anything is written."""
     from relane.files import write_json
     from relane.npz import save_npz
 
     check(args)
-    try:
-        record, arrays = _drive(args, models)
-    except UndrivableError as error:
-        if not args.record_failures:
-            raise
-        print(f"not driven: {error}", file=sys.stderr)
-        record, arrays = failure(args, error), {}
-    save_npz(args.vis_data, arrays)
-    write_json(args.output, record)
+    arms = arms_of(args)
+    for arm, (record, arrays) in zip(arms, _drive(args, arms, models), strict=True):
+        save_npz(arm.vis_data, arrays)
+        write_json(arm.output, record)
 
 
-def _drive(args: argparse.Namespace, models: Models) -> tuple[dict[str, Any], dict[str, Any]]:
+def arms_of(args: argparse.Namespace) -> list[argparse.Namespace]:
+    """An item an arm: the settings that all share, with its own name, noise, videos and files."""
+    cameras = len(args.videos) // len(args.arm)
+    return [
+        argparse.Namespace(
+            **vars(args)
+            | {name: getattr(args, name)[number] for name in ("arm", "noise_key", "output", "vis_data")}
+            | {"videos": args.videos[number * cameras : (number + 1) * cameras]}
+        )
+        for number in range(len(args.arm))
+    ]
+
+
+def _drive(args: argparse.Namespace, arms: list[argparse.Namespace], models: Models) -> Iterator[tuple[dict, dict]]:
+    """Record and arrays of each arm; an arm that cannot be driven has a record that says why, and no arrays."""
     import time
 
     from relane.alpamayo.records import read_reasoning, vis_data
     from relane.alpamayo.sampling import KeyedNoise
-    from relane.alpamayo.scene import assemble
     from relane.pai import Clip, open_dataset
 
     started = time.perf_counter()
     memory.reset_gpu_peaks()
     clip = Clip(open_dataset(args.pai_root), args.clip_id)
-    scene = assemble(clip, _edited(args), args.cameras, args.t0_us, args.allow_late_frames)
+    found = [_scene(arm, clip) for arm in arms]
+    driven = [(arm, scene) for arm, scene in zip(arms, found, strict=True) if not isinstance(scene, UndrivableError)]
     forced = None
     if args.reasoning == "shared" and args.reasoning_from:
         forced = read_reasoning(args.reasoning_from, args.clip_id, args.t0_us, args.num_traj_samples)
-    read_seconds = time.perf_counter() - started
-    key = (args.seed, args.noise_key, args.clip_id, args.t0_us)
-    rollout = models.policy.rollout(
-        [scene.images],
-        scene.history_xyz[None],
-        scene.history_rot[None],
-        KeyedNoise([key], args.num_traj_samples),
-        num_samples=args.num_traj_samples,
-        top_p=args.top_p,
-        temperature=args.temperature,
-        max_generation_length=args.max_generation_length,
-        diffusion_steps=args.diffusion_steps or None,
-        reasoning=forced,
-    )
-    seconds = {"read": read_seconds, **rollout.seconds}
+    seconds, rollouts = {"read": time.perf_counter() - started}, iter(())
+    if driven:
+        keys = [(args.seed, arm.noise_key, args.clip_id, args.t0_us) for arm, _ in driven]
+        one = driven[0][1]
+        made = models.policy.rollout_many(
+            [scene.images for _, scene in driven],
+            one.history_xyz,
+            one.history_rot,
+            KeyedNoise(keys, args.num_traj_samples),
+            num_samples=args.num_traj_samples,
+            top_p=args.top_p,
+            temperature=args.temperature,
+            max_generation_length=args.max_generation_length,
+            diffusion_steps=args.diffusion_steps or None,
+            reasoning=forced,
+        )
+        rollouts = iter(made)
+        seconds |= made[0].seconds
     seconds["total"] = time.perf_counter() - started
-    return result(args, models, scene, rollout, clip.vehicle(), seconds), vis_data(scene, rollout)
+    # Each arm's part of the call.
+    seconds = {name: value / max(1, len(driven)) for name, value in seconds.items()}
+    together = [arm.arm for arm, _ in driven]
+    for arm, scene in zip(arms, found, strict=True):
+        if isinstance(scene, UndrivableError):
+            print(f"{arm.arm} is not driven: {scene}", file=sys.stderr)
+            yield failure(arm, scene), {}
+            continue
+        rollout = next(rollouts)
+        record = result(arm, models, scene, rollout, clip.vehicle(), seconds)
+        yield record | {"arms_in_call": together}, vis_data(scene, rollout)
+
+
+def _scene(args: argparse.Namespace, clip: "Clip") -> "Scene | UndrivableError":
+    """What an arm shows the model; where its clip cannot be driven at t0, the reason, if it is to be recorded."""
+    from relane.alpamayo.scene import assemble
+
+    try:
+        return assemble(clip, _edited(args), args.cameras, args.t0_us, args.allow_late_frames)
+    except UndrivableError as error:
+        if not args.record_failures:
+            raise
+        return error
 
 
 def check(args: argparse.Namespace) -> None:
     """Raise InputError for flags that do not go together."""
-    if args.clip_jsons and len(args.clip_jsons) != len(args.videos):
-        raise InputError(f"--clip-jsons: {len(args.clip_jsons)} given for {len(args.videos)} --videos; give one each")
+    arms = len(args.arm)
+    for name in ("noise_key", "output", "vis_data"):
+        if len(getattr(args, name)) != arms:
+            flag = name.replace("_", "-")
+            raise InputError(f"--{flag}: {len(getattr(args, name))} given for {arms} --arm; give one each")
+    if len(args.videos) % arms:
+        raise InputError(f"--videos: {len(args.videos)} given for {arms} --arm; give as many for each")
+    if args.clip_jsons and len(args.clip_jsons) * arms != len(args.videos):
+        raise InputError(
+            f"--clip-jsons: {len(args.clip_jsons)} given for {len(args.videos) // arms} --videos; give one each"
+        )
     if args.num_traj_samples < 1:
         raise InputError(f"num_traj_samples is {args.num_traj_samples}: at least one path must be sampled")
-    if args.reasoning == "shared" and not args.reasoning_from and args.arm != "original":
+    if args.reasoning == "shared" and arms > 1:
+        raise InputError("--reasoning shared: the original arm's words are another arm's input; drive one arm a call")
+    if args.reasoning == "shared" and not args.reasoning_from and args.arm != ["original"]:
         raise InputError("--reasoning shared needs --reasoning-from, the original arm's inference JSON")
 
 

@@ -65,7 +65,7 @@ SECTIONS = {
     "region": ("select_region", set()),
     "first_frame": ("first_frame", set()),
     "video": ("edit_video", set()),
-    "drive": ("drive", {"enabled", "video_name", "videos_start_us"}),
+    "drive": ("drive", {"enabled", "together", "video_name", "videos_start_us"}),
     "effects": ("effects", set()),
     "dataset": ("caption_frames", {"frames"}),
     "lora": ("train_lora", set()),

@@ -81,8 +81,8 @@ def rollout(root: Path, tiny, models, tmp_path: Path):
     def go(folder: Path = tmp_path, **changes: object):
         args = drive.parser().parse_args(arguments(root, folder, tiny, **changes))
         drive.run(args, models)
-        with np.load(args.vis_data) as data:
-            return read_json(args.output), dict(data)
+        with np.load(args.vis_data[0]) as data:
+            return read_json(args.output[0]), dict(data)
 
     return go
 
@@ -143,6 +143,49 @@ def test_arms_share_noise_and_the_floor_does_not(rollout, tmp_path: Path) -> Non
     assert (first["pred_xyz"] == again["pred_xyz"]).all()
     moved = [np.linalg.norm(first["pred_xyz"] - other["pred_xyz"], axis=-1).mean() for other in (edited, floor)]
     assert 0 < moved[0] < moved[1]
+
+
+def test_arms_of_one_call_get_what_each_gets_alone(rollout, tmp_path: Path) -> None:
+    """The original, its floor, and an edit; one of them cannot be driven."""
+    names = ["original", "floor", "yellow", "short"]
+    original, edit = write_clip(tmp_path / "a"), write_clip(tmp_path / "b", shade=60)
+    short = write_clip(tmp_path / "c", count=40)
+    files = {
+        "output": [tmp_path / f"{name}.json" for name in names],
+        "vis_data": [tmp_path / f"{name}.npz" for name in names],
+    }
+    keys = ["crn", "floor", "crn", "crn"]
+    videos = [original, original, edit, short]
+    sidecar = tmp_path / "a" / f"{VIDEO}.json"
+    # One step of the flow: over several, untrained weights turn rounding into decimetres.
+    how = {"clip_jsons": sidecar, "diffusion_steps": 1}
+    rollout(videos=videos, arm=names, noise_key=keys, record_failures="true", **how, **files)
+    for number, name in enumerate(names[:3]):
+        together = read_json(files["output"][number])
+        alone, arrays = rollout(tmp_path / name, videos=videos[number], arm=name, noise_key=keys[number], **how)
+        assert together["arms_in_call"] == names[:3]
+        assert (together["arm"], together["noise_key"]) == (name, keys[number])
+        for key in ("videos", "reasoning_traces", "complete", "reply_lengths", "frame_times"):
+            assert together[key] == alone[key], key
+        with np.load(files["vis_data"][number]) as data:
+            np.testing.assert_allclose(data["pred_xyz"], arrays["pred_xyz"], atol=1e-4)
+    failed = read_json(files["output"][3])
+    assert (failed["success"], failed["arm"]) == (False, "short")
+
+
+@pytest.mark.parametrize(
+    ("flags", "message"),
+    [
+        ({"noise_key": ["crn"]}, "--noise-key: 1 given for 2 --arm"),
+        ({"videos": ["a", "b", "c"]}, "--videos: 3 given for 2 --arm"),
+        ({"reasoning": "shared", "reasoning_from": "x"}, "drive one arm a call"),
+    ],
+)
+def test_arms_of_one_call_need_their_own_of_everything(root, tiny, tmp_path: Path, flags: dict, message: str) -> None:
+    given = {"arm": ["a", "b"], "noise_key": ["crn", "crn"], "videos": ["a", "b"], "clip_jsons": None}
+    given |= {"output": ["x.json", "y.json"], "vis_data": ["x.npz", "y.npz"]} | flags
+    with pytest.raises(InputError, match=message):
+        drive.check(drive.parser().parse_args(arguments(root, tmp_path, tiny, **given)))
 
 
 def test_the_npz_is_the_same_to_the_byte(rollout, tmp_path: Path) -> None:

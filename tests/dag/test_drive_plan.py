@@ -128,3 +128,24 @@ def test_videos_that_do_not_fit_the_run_stop_the_plan(workspace, names, message)
     folder = foreign(workspace / "edits", *names)
     with pytest.raises(pytest.fail.Exception, match=message):
         plan(workspace, "drive", **settings(workspace, drive={"videos": folder}))
+
+
+def test_arms_driven_together_are_one_job_a_clip_and_instant(workspace):
+    clip = {"t0_us": [5_100_000, 7_100_000]}
+    config = settings(workspace, 2, clip=clip, drive={"together": True})
+    jobs = plan(workspace, "drive", **config)
+    assert "drive_arm" not in jobs.rules()
+    assert len(jobs.of("drive_arms")) == 2 * 2
+    assert len(jobs.of("draw_overlay")) == 2 * 2 * 4
+    made = jobs.of("drive_arms")[0]["output"]
+    arms = ["original", "floor", "sham", "double-yellow-solid"]
+    assert [Path(name).parts[3] for name in made] == arms * 2  # JSONs, then NPZs
+
+
+def test_arms_that_need_the_originals_words_are_driven_after_it(workspace):
+    jobs = plan(workspace, "drive", **settings(workspace, 1, drive={"together": True, "reasoning": "both"}))
+    assert len(jobs.of("drive_arms")) == 1
+    assert {job["wildcards"]["variant"] for job in jobs.of("drive_arm")} == {"_shared"}
+    assert len(jobs.of("drive_arm")) == 3
+    with pytest.raises(pytest.fail.Exception, match=r"drive\.together"):
+        plan(workspace, "drive", **settings(workspace, 1, drive={"together": True, "reasoning": "shared"}))
