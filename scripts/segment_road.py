@@ -93,7 +93,7 @@ def segment(args: argparse.Namespace, models: "RoadSegmenter", clock: Clock) -> 
     """Write masks and overlay in one pass over the clip; returns the facts about them for timing.json."""
     import cv2
 
-    from relane.masks import Cleaning, coverage, mask_writer, overlay, parse_points
+    from relane.masks import Cleaning, clean, coverage, mask_writer, overlay, parse_points
     from relane.video import iter_frames, probe, write_video
 
     if args.max_frames < 1:
@@ -106,7 +106,7 @@ def segment(args: argparse.Namespace, models: "RoadSegmenter", clock: Clock) -> 
     frames = clock.each("decode", islice(iter_frames(args.clip), count))
     covered: list[float] = []
 
-    waiting: deque = deque()  # frames that the segmenter has read and whose masks are still to come: one at most
+    waiting: deque = deque()  # frames that the segmenter has read and whose masks are still to come: a few at most
 
     def remembered() -> Iterator:
         read = 0
@@ -118,12 +118,15 @@ def segment(args: argparse.Namespace, models: "RoadSegmenter", clock: Clock) -> 
             raise InputError(f"{args.clip}: {read} frames could be read of {count}; the file is damaged")
 
     def pictures(folder: Path, append: Callable, found: Iterator) -> Iterator:
-        for index, (frame, mask) in enumerate(found):
+        shown: deque = deque()
+        raw = (shown.append(frame) or mask for frame, mask in found)
+        for index, mask in enumerate(clean(raw, points, cleaning)):
             with clock.phase("write"):
                 if not cv2.imwrite(str(folder / f"{index:06d}.png"), mask.astype("uint8") * 255):
                     raise OSError(f"{folder}: could not write mask {index}")
                 append(mask)
-            yield overlay(frame, mask)
+            covered.append(coverage(mask))
+            yield overlay(shown.popleft(), mask)
 
     with (
         atomic_folder(args.output / "masks") as folder,
@@ -133,8 +136,7 @@ def segment(args: argparse.Namespace, models: "RoadSegmenter", clock: Clock) -> 
             ahead=16,
         ) as feed,
     ):
-        for mask in clock.each("segment", models.video(remembered(), points, negative, cleaning, count)):
-            covered.append(coverage(mask))
+        for mask in clock.each("segment", models.video(remembered(), points, negative, None, count)):
             feed((waiting.popleft(), mask))
     facts = {"frames": count, "width": info.width, "height": info.height, "fps": info.fps}
     facts["coverage"] = {"mean": sum(covered) / count, "min": min(covered), "first": covered[0]}
@@ -151,9 +153,8 @@ def run(args: argparse.Namespace, models: "RoadSegmenter") -> None:
         for key, where in (("first", "the first frame"), ("mean", "the picture on average"))
         if facts["coverage"][key] < args.min_coverage
     ]
-    # SAM2 pulls the frames that it segments. Masks are written, and the overlay encoded, beside it.
+    # Frames are read, masks cleaned and written and the overlay encoded in threads beside SAM2.
     seconds = dict(clock.seconds)
-    seconds["segment"] -= seconds["decode"]
     write_json(
         args.output / "timing.json",
         {

@@ -6,7 +6,7 @@ import hypothesis.strategies as st
 import pytest
 from hypothesis import given
 
-from relane.beside import Cut, feeding
+from relane.beside import Cut, ahead, feeding
 
 
 @given(st.lists(st.integers()), st.integers(1, 4))
@@ -79,3 +79,48 @@ def test_a_consumer_may_have_enough_before_the_end():
     with feeding(lambda items: next(items), ahead=1) as feed:
         for number in range(5):
             feed(number)
+
+
+@given(st.lists(st.integers()), st.integers(1, 4))
+def test_what_is_made_ahead_comes_in_order_and_once(items, count):
+    assert list(ahead(items, count)) == items
+
+
+def test_no_more_is_made_ahead_than_asked_for():
+    made = []
+
+    def numbers():
+        for number in range(100):
+            made.append(number)
+            yield number
+
+    for number in ahead(numbers(), 3):
+        assert len(made) <= number + 1 + 3 + 1
+
+
+def test_a_failure_comes_in_its_place():
+    def numbers():
+        yield 1
+        raise ValueError("damaged")
+
+    stream = ahead(numbers(), 2)
+    assert next(stream) == 1
+    with pytest.raises(ValueError, match="damaged"):
+        next(stream)
+
+
+def test_a_stream_that_is_closed_early_ends_its_thread_and_its_source():
+    closed = threading.Event()
+
+    def numbers():
+        try:
+            yield from range(10**9)
+        finally:
+            closed.set()
+
+    before = threading.active_count()
+    stream = ahead(numbers(), 2)
+    next(stream)
+    stream.close()
+    assert threading.active_count() == before
+    assert closed.wait(10)

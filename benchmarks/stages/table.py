@@ -3,9 +3,10 @@
 HEAD = """\
 # Measured speed and memory
 
-Written by `python benchmarks/full_size.py`. Networks of the real size with random weights, made in memory; the stage's
-own code. Share: of the rate of a large matrix product on the same card. Ratio: how many times faster than the row that
-is named; goals are the project's own. Peak: device memory held by tensors, weights included.
+Written by `python benchmarks/full_size.py` (from rows kept: `--output benchmarks/h200.jsonl --table-only true --table
+benchmarks/RESULTS.md`). Networks of the real size with random weights, made in memory; the stage's own code. Share: of
+the rate of a large matrix product on the same card. Ratio: how many times faster than the row of the same run that is
+named; goals are the project's own. Peak: device memory held by tensors, weights included.
 """
 
 

@@ -1,13 +1,13 @@
-"""A stream's consumer in a thread of its own: videos are encoded while the GPU makes what comes next."""
+"""Producers and consumers of a stream in threads of their own: videos are read and encoded while the GPU works."""
 
 import contextlib
 import queue
 import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from typing import TypeVar
 
 Item = TypeVar("Item")
-LOOK_SECONDS = 0.2  # how often a producer that waits looks whether its consumer still works
+LOOK_SECONDS = 0.2  # how often a producer that waits looks whether its consumer is still there
 
 
 class Cut(Exception):
@@ -63,3 +63,40 @@ def feeding(consume: Callable[[Iterator[Item]], object], ahead: int = 64) -> Ite
         thread.join()
     if failed:
         raise failed[0]
+
+
+def ahead(items: Iterable[Item], count: int) -> Iterator[Item]:
+    """The same items, made in a thread, up to `count` of them and the one in hand before they are asked for.
+
+    What making them raises is raised in its place. A stream that is closed or forgotten ends its thread.
+    """
+    made: queue.Queue = queue.Queue(count)
+    closed = threading.Event()
+
+    def put(kept: tuple) -> None:
+        while not closed.is_set():
+            with contextlib.suppress(queue.Full):
+                made.put(kept, timeout=LOOK_SECONDS)
+                return
+
+    def work() -> None:
+        try:
+            for item in items:
+                put((item, None))
+                if closed.is_set():
+                    return
+            put(())
+        except BaseException as error:
+            put((None, error))
+
+    thread = threading.Thread(target=work, name="producer", daemon=True)
+    thread.start()
+    try:
+        while kept := made.get():
+            item, error = kept
+            if error:
+                raise error
+            yield item
+    finally:
+        closed.set()
+        thread.join()

@@ -178,16 +178,18 @@ class RoadSegmenter:
         frames: Iterable[np.ndarray],
         points: Sequence[Point] = POINTS,
         negative_points: Sequence[Point] = (),
-        cleaning: Cleaning = Cleaning(),
+        cleaning: Cleaning | None = Cleaning(),
         count: int | None = None,
     ) -> Iterator[np.ndarray]:
         """The road of a clip: yields bool (H, W) for each frame (H, W, 3) uint8 RGB, in order.
 
-        frames is read once, one frame ahead of what has been yielded at most, and memory does not grow with their
-        number. An iterator without a length needs `count`. Raises InputError when fewer frames come.
+        frames is read once, in a thread, a few frames ahead of what has been yielded at most, and memory does not grow
+        with their number. An iterator without a length needs `count`. With `cleaning` None the masks are SAM2's own.
+        Raises InputError when fewer frames come.
         """
         count = len(frames) if count is None else count
-        return clean(self._masks(frames, count, points, negative_points), points, cleaning)
+        found = self._masks(frames, count, points, negative_points)
+        return found if cleaning is None else clean(found, points, cleaning)
 
     def _masks(self, frames, count, points, negative_points) -> Iterator[np.ndarray]:
         state, _ = self._prompt(iter(frames), count, points, negative_points)

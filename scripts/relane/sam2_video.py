@@ -23,6 +23,7 @@ from PIL import Image
 from sam2.build_sam import HF_MODEL_ID_TO_FILENAMES
 from tqdm import tqdm
 
+from relane.beside import ahead
 from relane.errors import InputError
 
 # A hydra config names the classes to build, so one from elsewhere could name any function of Python. Only these,
@@ -58,6 +59,7 @@ POSTPROCESSING = {
 # Pixel statistics of sam2.utils.misc.load_video_frames.
 MEAN = torch.tensor([0.485, 0.456, 0.406])[:, None, None]
 STD = torch.tensor([0.229, 0.224, 0.225])[:, None, None]
+READ_AHEAD = 3  # frames
 
 # sam2 draws a progress bar over every clip, also into log files; a terminal still gets it.
 sam2_video.tqdm = functools.partial(tqdm, disable=None)
@@ -195,14 +197,14 @@ def pixels(frame: np.ndarray, image_size: int) -> torch.Tensor:
 
 
 class FrameStream(Sequence):
-    """A video as sam2 indexes it, (3, S, S) float32 a frame, holding one frame at a time.
+    """A video as sam2 indexes it, (3, S, S) float32 a frame, holding a few frames: the next ones are read in a thread.
 
     sam2 asks for frame 0, then for each next one: an index may be the current one or the one after it.
     """
 
     def __init__(self, frames: Iterator[np.ndarray], count: int, image_size: int):
-        self._frames, self._count, self._image_size = frames, count, image_size
-        self._index, self._current = -1, None
+        self._frames = ahead(((frame.shape[:2], pixels(frame, image_size)) for frame in frames), READ_AHEAD)
+        self._count, self._index, self._current = count, -1, None
         self[0]
 
     def __len__(self) -> int:
@@ -210,12 +212,13 @@ class FrameStream(Sequence):
 
     def __getitem__(self, index: int) -> torch.Tensor:
         if index == self._index + 1:
-            frame = next(self._frames, None)
-            if frame is None:
+            read = next(self._frames, None)
+            if read is None:
                 raise InputError(f"the clip ends after {index} frames, but {self._count} were announced")
+            size, self._current = read
             if index == 0:
-                self.size = frame.shape[:2]
-            self._index, self._current = index, pixels(frame, self._image_size)
+                self.size = size
+            self._index = index
         if index != self._index:
             raise IndexError(f"frame {index} asked for while the stream is at {self._index}")
         return self._current
