@@ -11,10 +11,11 @@ import pytest
 import torch
 
 BENCHMARKS = Path(__file__).parents[1] / "benchmarks"
-# What a CPU has none of: 8-bit products, cuDNN, device memory to save, sam2's compiled predictor.
+# What a CPU has none of: 8-bit products, cuDNN, FlashAttention-4, device memory to save, sam2's compiled predictor.
 NEED_A_GPU = {
     ("edit", "fp8"),
     ("edit", "cuDNN attention"),
+    ("edit_flash_4", "FlashAttention-4"),
     ("first_frame_memory", "offload sequential"),
     ("segment_compiled", "vos compile"),
 }
