@@ -28,6 +28,7 @@ OWNER = os.getpid()
 
 def read_inputs() -> tuple[dict[str, Clip], dict[str, str]]:
     """The clips by video name and the instructions' texts by slug; nothing here asks the network."""
+    relane_config.take_words(config)
     relane_config.validate(config)
     sources = config["clips"] if isinstance(config["clips"], list) else [config["clips"]]
     clips = []
@@ -96,7 +97,7 @@ localrules:
 
 def end_workers() -> None:
     """Let the workers go that no other run uses. They would by themselves, soon after this process has ended."""
-    if str(config["workers"]["enabled"]).lower() == "true":
+    if config["workers"]["enabled"]:
         warm_workers.stop_all((OWNER, started(OWNER)))
 
 

@@ -46,7 +46,7 @@ LOADS = (
     "device",
     "dtype",
 )
-LESS_MEMORY = "video.vae_tiling: true, video.offload: model, then sequential"
+LESS_MEMORY = "video.background_refresh: 0, video.vae_tiling: true, video.offload: model, then sequential"
 
 
 def parser() -> argparse.ArgumentParser:

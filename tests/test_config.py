@@ -57,6 +57,25 @@ def test_the_overlays_are_valid(overlay):
     relane_config.validate(config)
 
 
+def test_words_of_the_command_line_become_what_the_schema_asks_for():
+    config = defaults()
+    config["video"] |= {"stride": "8", "compile": "True", "guidance_scale": "1e1", "sampler": "dpm"}
+    config["workers"]["enabled"] = "false"
+    config["clip"]["t0_us"] = "7100000"
+    relane_config.take_words(config)
+    assert config["video"]["stride"] == 8
+    assert config["video"]["compile"] is True
+    assert config["video"]["guidance_scale"] == 10.0
+    assert config["workers"]["enabled"] is False
+    assert config["clip"]["t0_us"] == 7_100_000
+    assert (config["video"]["sampler"], config["run"]) == ("dpm", "002")
+    relane_config.validate(config)
+    config["video"]["stride"] = "eight"
+    relane_config.take_words(config)
+    with pytest.raises(InputError, match=r"video\.stride must be of type integer, not str: 'eight'"):
+        relane_config.validate(config)
+
+
 # Which keys of a section its script does not take, because the rule gives them to others or they only shape the plan.
 SECTIONS = {
     "clip": ("prepare_clip", set()),

@@ -1,5 +1,6 @@
 """The run's configuration: check it against config/schema.yaml, and turn a section into a script's flags."""
 
+import contextlib
 import difflib
 import json
 import shlex
@@ -17,6 +18,26 @@ SCHEMA = Path(__file__).parents[2] / "config" / "schema.yaml"
 def load_schema(path: Path = SCHEMA) -> dict:
     """The JSON schema of the configuration, kept as YAML so that it can be read by people."""
     return yaml.safe_load(path.read_text(encoding="utf-8"))
+
+
+def take_words(config: dict[str, Any], schema: dict | None = None) -> None:
+    """Make numbers and truth values of words where the schema asks for them, in place.
+
+    Snakemake hands on words for what stands inside a section: --config 'video={stride: 8, compile: true}'.
+    """
+    for name, sub in (schema or load_schema()).get("properties", {}).items():
+        value = config.get(name)
+        if isinstance(value, dict):
+            take_words(value, sub)
+        elif isinstance(value, str) and {"boolean", "integer", "number"} & set(_types(sub)):
+            # What is no number and no truth value stays, for `validate` to name.
+            with contextlib.suppress(ValueError):
+                config[name] = json.loads(value.lower())
+
+
+def _types(sub: dict) -> list[str]:
+    kinds = sub.get("type", [])
+    return [kinds] if isinstance(kinds, str) else kinds
 
 
 def validate(config: Mapping[str, Any], schema: dict | None = None) -> None:

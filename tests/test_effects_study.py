@@ -1,0 +1,227 @@
+"""A run's effects as files: from the rollouts that drive.py leaves to tables, report and plots."""
+
+import csv
+import json
+from pathlib import Path
+
+import effects as script
+import numpy as np
+import pytest
+
+from relane.errors import InputError
+from tests.test_effects import LEFT, arc
+
+
+def write_rollout(folder: Path, name: str, clip: str, pred: np.ndarray, **more: object) -> str:
+    """One arm's files as drive.py leaves them; a key that is None is left out of the JSON."""
+    place = folder / name / clip
+    place.mkdir(parents=True)
+    path = place / f"{clip}_inference.json"
+    record = {
+        "video_id": f"{clip}.camera_front_wide_120fov",
+        "clip_id": clip,
+        "arm": name,
+        "t0_us": 5_100_000,
+        "min_ade_meters": 0.5,
+        "reasoning_traces": ["Keep lane."] * len(pred),
+        "complete_share": 1.0,
+        "metrics": {"inference_seconds": 2.0, "gpu_peak_bytes": 2**31, "host_peak_bytes": 2**30},
+    } | more
+    path.write_text(json.dumps({key: value for key, value in record.items() if value is not None}))
+    history = np.stack([-1.0 * np.arange(15, -1, -1), np.zeros(16), np.zeros(16)], -1)
+    np.savez(place / f"{clip}_vis_data.npz", pred_xyz=pred, gt_future_xyz=arc()[0], ego_history_xyz=history)
+    return str(path)
+
+
+def write_study(folder: Path, clips: int) -> list[str]:
+    """Clips with four arms: an edit that moves every path 1 m to the left, a sham that moves it a little either way."""
+    rng = np.random.default_rng(0)
+    found = []
+    for k in range(clips):
+        base = arc(8 + k % 3, 0.001 * (k % 4)) + rng.normal(0, 0.05, (3, 1, 3))
+        shifts = {"original": 0.0, "floor": 0.1 * rng.normal(), "sham": 0.02 * rng.normal(), "single-white-dashed": 1.0}
+        for arm, left in shifts.items():
+            words = {"reasoning_traces": ["Change lane."] * 3} if "dashed" in arm else {}
+            found.append(write_rollout(folder, arm, f"clip{k}", base + left * LEFT, **words))
+    return found
+
+
+def call(out: Path, *arguments: str) -> dict:
+    """Run scripts/effects.py and return effects.json."""
+    names = {"csv": "effects.csv", "json": "effects.json", "report": "r.txt", "summary": "all.json", "plots": "plots"}
+    flags = [part for flag, name in names.items() for part in (f"--{flag}", str(out / name))]
+    script.main([*arguments, "--run", "test", "--bootstrap", "400", *flags])
+    return json.loads((out / "effects.json").read_text())
+
+
+def test_with_few_clips_the_notes_say_how_small_p_can_be(tmp_path):
+    def notes(clips):
+        folder = tmp_path / str(clips)
+        folder.mkdir()
+        found = call(folder, "--inferences", *write_study(folder / "in", clips))["notes"]
+        return [note for note in found if "p cannot be below" in note]
+
+    assert "below 0.0625" in notes(5)[0]
+    assert not notes(6)
+
+
+def test_a_planted_shift_comes_out_with_its_sign_and_its_tests(tmp_path):
+    result = call(tmp_path, "--inferences", *write_study(tmp_path / "in", 8))
+    edit, sham = result["arms"]["single-white-dashed"], result["arms"]["sham"]
+    lateral = edit["quantities"]["lateral_m"]
+    assert lateral["mean"] == pytest.approx(1.0, abs=0.02)
+    assert lateral["minus_sham"]["mean_low"] > 0.9
+    assert lateral["minus_sham"]["p_holm"] <= 0.01
+    assert edit["quantities"]["displacement_m"]["share_above_floor"] == 1.0
+    assert edit["quantities"]["displacement_m"]["p"] is None
+    assert edit["reasoning_changed_share"] == 1.0
+    assert sham["quantities"]["lateral_m"]["p"] > 0.05
+    shown = [note for note in result["notes"] if "lateral shift" in note and "within 0.1 m" in note]
+    assert [note.split(":")[0] for note in shown] == ["sham"]  # moved by centimetres; the edit by a metre
+    assert edit["recorded_future_valid"] is False
+    assert sham["recorded_future_valid"] is True
+    assert any("no longer the truth" in note for note in result["notes"])
+    rows = list(csv.DictReader((tmp_path / "effects.csv").open()))
+    assert len(rows) == 8 * 3
+    assert {row["kind"] for row in rows} == {"floor", "sham", "edit"}
+
+
+def test_the_report_the_summary_and_the_plots_of_a_run(tmp_path):
+    inferences = write_study(tmp_path / "in", 2)
+    bad = write_rollout(tmp_path / "in", "sham", "clip9", arc(), success=False, error="no frames at t0")
+    (tmp_path / "failed.txt").write_text("clip8: truncated video\n")
+    result = call(tmp_path, "--inferences", *inferences, bad, "--failures", str(tmp_path / "failed.txt"))
+    report = (tmp_path / "r.txt").read_text()
+    for line in ("Average time:         2.00 s", "Total time:           16.00 s", "Maximum GPU memory:   2.00 GiB"):
+        assert line in report
+    assert "clip8: truncated video" in report
+    assert "no frames at t0" in report
+    assert len(json.loads((tmp_path / "all.json").read_text())) == 9
+    assert {p.name for p in (tmp_path / "plots").iterdir()} == {
+        "effect_per_clip.png",
+        "paths_clip0.png",
+        "paths_clip1.png",
+    }
+    assert result["arms"]["sham"]["quantities"]["lateral_m"]["p"] is None
+    assert any("at least 5" in note for note in result["notes"])
+
+
+def test_the_same_rollouts_give_the_same_bytes(tmp_path):
+    inferences = write_study(tmp_path / "in", 5)
+    for name in ("a", "b"):
+        (tmp_path / name).mkdir()
+        call(tmp_path / name, "--inferences", *(inferences if name == "a" else inferences[::-1]))
+    for path in (p for p in (tmp_path / "a").rglob("*") if p.is_file()):
+        assert path.read_bytes() == (tmp_path / "b" / path.relative_to(tmp_path / "a")).read_bytes(), path.name
+
+
+def test_a_run_in_which_nothing_could_be_driven_names_every_failure(tmp_path):
+    found = [write_rollout(tmp_path, arm, "c", arc(), success=False, error="no t0") for arm in ("original", "edit")]
+    result = call(tmp_path, "--inferences", *found, '--action-unchanged=["edit"]')
+    assert "None of 2 rollouts succeeded" in result["no_driving_reason"]
+    assert (tmp_path / "r.txt").read_text().count("no t0") == 2
+
+
+def test_without_rollouts_the_files_say_why(tmp_path):
+    result = call(tmp_path, "--inferences", "--no-driving-reason=no ego motion comes with these clips")
+    assert result["no_driving_reason"] == "no ego motion comes with these clips"
+    assert result["arms"] == {}
+    assert "no ego motion" in (tmp_path / "r.txt").read_text()
+    assert json.loads((tmp_path / "all.json").read_text()) == []
+    assert (tmp_path / "effects.csv").read_text().startswith("clip_id,arm,kind")
+    assert (tmp_path / "plots").is_dir()
+
+
+def test_several_t0_of_one_clip_count_as_one_clip(tmp_path):
+    found = []
+    for k in range(3):
+        for arm, left in (("original", 0.0), ("sham", float(k))):
+            pred = arc() + left * LEFT
+            found.append(write_rollout(tmp_path / f"t{k}", arm, "clip0", pred, t0_us=5_000_000 + k))
+    result = call(tmp_path, "--inferences", *found)
+    assert result["arms"]["sham"]["quantities"]["lateral_m"]["n"] == 1
+    assert result["arms"]["sham"]["quantities"]["lateral_m"]["mean"] == pytest.approx(1.0)
+
+
+def test_shares_of_clips_count_clips_and_not_instants(tmp_path):
+    found = []
+    for k, shifts in enumerate(((1.0, 1.0, 1.0), (0.0, 0.0, 0.0))):  # one clip beyond 0.5 m at all its instants
+        for t, left in enumerate(shifts[: 3 - 2 * k]):
+            for arm, move in (("original", 0.0), ("sham", left)):
+                pred = arc() + move * LEFT
+                found.append(write_rollout(tmp_path / f"t{t}", arm, f"clip{k}", pred, t0_us=5_000_000 + t))
+    assert call(tmp_path, "--inferences", *found)["arms"]["sham"]["share_beyond_half_a_metre"] == 0.5
+
+
+def test_an_effect_is_split_into_what_is_seen_and_what_is_said(tmp_path):
+    found = []
+    for k in range(5):
+        base = arc(8 + k, 0.002)
+        found.append(write_rollout(tmp_path, "original", f"clip{k}", base, reasoning="free"))
+        found.append(write_rollout(tmp_path, "edit", f"clip{k}", base + 1.0 * LEFT, reasoning="free"))
+        # With the original's words the path moves by 0.3 m: the other 0.7 m went through words.
+        found.append(write_rollout(tmp_path / "2", "edit", f"clip{k}", base + 0.3 * LEFT, reasoning="shared"))
+    result = call(tmp_path, "--inferences", *found)
+    quantities = result["arms"]["edit"]["quantities"]
+    assert quantities["lateral_m"]["n"] == 5
+    assert {"vision_lateral_m", "words_lateral_m"} <= result["quantities"].keys()
+    total, seen, said = (quantities[name]["mean"] for name in ("lateral_m", "vision_lateral_m", "words_lateral_m"))
+    assert seen + said == pytest.approx(total)
+    assert seen / total == pytest.approx(0.3)
+    assert quantities["words_displacement_m"]["mean"] == pytest.approx(0.7, abs=0.01)
+    assert "original's words" in (tmp_path / "r.txt").read_text()
+    assert len(json.loads((tmp_path / "all.json").read_text())) == 15
+
+
+def test_a_run_with_shared_words_alone_has_them_as_its_effects(tmp_path):
+    found = [write_rollout(tmp_path, arm, "c", arc(), reasoning="shared") for arm in ("original", "edit")]
+    result = call(tmp_path, "--inferences", *found)
+    assert result["arms"]["edit"]["quantities"]["lateral_m"]["n"] == 1
+    assert not any(name.startswith(("vision", "words")) for name in result["quantities"])
+
+
+def test_arms_that_leave_the_right_action_unchanged_may_be_held_against_the_recorded_future(tmp_path):
+    found = write_study(tmp_path / "in", 2)
+    result = call(tmp_path, "--inferences", *found, '--action-unchanged=["single-white-dashed"]')
+    assert result["arms"]["single-white-dashed"]["recorded_future_valid"] is True
+    assert any("declared to leave the right action unchanged" in note for note in result["notes"])
+    with pytest.raises(InputError, match=r"'yellow' is no arm of these rollouts; there are original, floor, sham"):
+        call(tmp_path, "--inferences", *found, '--action-unchanged=["yellow"]')
+
+
+def test_the_arm_is_read_from_the_folder_where_the_json_does_not_say(tmp_path):
+    found = [write_rollout(tmp_path, arm, "c", arc(), arm=None) for arm in ("original", "floor")]
+    assert list(call(tmp_path, "--inferences", *found)["arms"]) == ["floor"]
+
+
+@pytest.mark.parametrize(
+    ("spoil", "words"),
+    [
+        (lambda path: path.with_name("c_vis_data.npz").unlink(), "no such file"),
+        (lambda path: path.with_name("c_vis_data.npz").write_bytes(b"PK nothing"), "not an NPZ"),
+        (lambda path: np.savez(path.with_name("c_vis_data.npz"), pred_xyz=arc(k=2), gt_future_xyz=arc()[0]), "2 paths"),
+        (
+            lambda path: np.savez(path.with_name("c_vis_data.npz"), pred_xyz=arc() * np.nan, gt_future_xyz=arc()[0]),
+            "NaN",
+        ),
+        (lambda path: path.write_text("{"), "not valid JSON"),
+        (lambda path: path.write_text(json.dumps({"arm": "original", "clip_id": "c", "t0_us": 5_100_000})), "too"),
+    ],
+)
+def test_a_bad_rollout_is_named_and_nothing_is_written(tmp_path, spoil, words):
+    found = [write_rollout(tmp_path / "in", arm, "c", arc()) for arm in ("original", "sham")]
+    spoil(Path(found[1]))
+    with pytest.raises(InputError, match=words) as error:
+        call(tmp_path, "--inferences", *found)
+    assert "sham" in str(error.value)
+    assert not (tmp_path / "effects.json").exists()
+    assert not (tmp_path / "plots").exists()
+
+
+@pytest.mark.parametrize("flags", [("--action-unchanged", "sham"), ("--bootstrap", "3"), ("--failures", "nowhere.txt")])
+def test_bad_settings_are_named(tmp_path, flags):
+    names = [
+        part for flag in ("csv", "json", "report", "summary", "plots") for part in (f"--{flag}", str(tmp_path / flag))
+    ]
+    with pytest.raises(InputError):
+        script.main(["--run", "x", *names, *flags])
