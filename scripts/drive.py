@@ -11,7 +11,7 @@ that cannot be driven at t0 leaves a record that says why (`success: false`) and
 
 import argparse
 import sys
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -112,6 +112,7 @@ def arms_of(args: argparse.Namespace) -> list[argparse.Namespace]:
 
 def _drive(args: argparse.Namespace, arms: list[argparse.Namespace], models: Models) -> Iterator[tuple[dict, dict]]:
     """Record and arrays of each arm; an arm that cannot be driven has a record that says why, and no arrays."""
+    import functools
     import time
 
     from relane.alpamayo.records import read_reasoning, vis_data
@@ -120,7 +121,7 @@ def _drive(args: argparse.Namespace, arms: list[argparse.Namespace], models: Mod
 
     started = time.perf_counter()
     memory.reset_gpu_peaks()
-    clip = Clip(open_dataset(args.pai_root), args.clip_id)
+    clip = functools.cache(lambda: Clip(open_dataset(args.pai_root), args.clip_id))
     found = [_scene(arm, clip) for arm in arms]
     driven = [(arm, scene) for arm, scene in zip(arms, found, strict=True) if not isinstance(scene, UndrivableError)]
     forced = None
@@ -154,16 +155,16 @@ def _drive(args: argparse.Namespace, arms: list[argparse.Namespace], models: Mod
             yield failure(arm, scene), {}
             continue
         rollout = next(rollouts)
-        record = result(arm, models, scene, rollout, clip.vehicle(), seconds)
+        record = result(arm, models, scene, rollout, clip().vehicle(), seconds)
         yield record | {"arms_in_call": together}, vis_data(scene, rollout)
 
 
-def _scene(args: argparse.Namespace, clip: "Clip") -> "Scene | UndrivableError":
+def _scene(args: argparse.Namespace, clip: "Callable[[], Clip]") -> "Scene | UndrivableError":
     """What an arm shows the model; where its clip cannot be driven at t0, the reason, if it is to be recorded."""
     from relane.alpamayo.scene import assemble
 
     try:
-        return assemble(clip, _edited(args), args.cameras, args.t0_us, args.allow_late_frames)
+        return assemble(clip(), _edited(args), args.cameras, args.t0_us, args.allow_late_frames)
     except UndrivableError as error:
         if not args.record_failures:
             raise

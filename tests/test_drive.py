@@ -244,6 +244,9 @@ def test_a_clip_that_cannot_be_driven_is_recorded_where_config_says_so(rollout, 
     assert "does not reach t0_us 5100000" in record["error"]
     assert (record["video_id"], record["arm"], record["t0_us"]) == (VIDEO, "yellow", T0)
     assert data == {}
+    unknown, _ = rollout(record_failures="true", clip_id="nowhere")
+    assert "clip 'nowhere' is not among" in unknown["error"]
+    rollout(record_failures="true")
     # The other arms of a clip whose original arm failed have no words to share.
     write_clip(tmp_path / "edit")
     with pytest.raises(InputError, match="the original arm was not driven"):
