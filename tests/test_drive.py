@@ -12,7 +12,6 @@ import pytest
 from relane.alpamayo.scene import CAMERAS, open_edited
 from relane.errors import InputError
 from relane.files import read_json, write_json
-from relane.names import parse_name
 from relane.overlay import draw_frame
 from relane.video import probe, read_frames, write_video
 from tests.alpamayo import small_pai
@@ -333,24 +332,6 @@ def test_words_of_another_rollout_are_bad_input(rollout, tmp_path: Path) -> None
         rollout(reasoning="shared", reasoning_from=tmp_path / "inference.json", num_traj_samples=2)
 
 
-@pytest.mark.parametrize(
-    ("name", "parsed"),
-    [
-        ("a-1.camera_front_wide_120fov.mp4", ("a-1", "camera_front_wide_120fov")),
-        ("a.b.camera_rear_left_70fov_vp_edit_sample0.mp4", ("a.b", "camera_rear_left_70fov")),
-        ("camera_front_wide_120fov.mp4", None),
-        ("a.camera_front_wide_120fovx.mp4", None),
-        ("a.camera_dash_90fov.mp4", None),
-    ],
-)
-def test_names(name: str, parsed: tuple[str, str] | None) -> None:
-    if parsed:
-        assert parse_name(name) == parsed
-        return
-    with pytest.raises(InputError, match="expected <clip_id>"):
-        parse_name(name)
-
-
 def test_a_sidecar_of_another_video_is_bad_input(tmp_path: Path) -> None:
     path = write_clip(tmp_path)
     sidecar = tmp_path / f"{VIDEO}.json"
@@ -396,11 +377,6 @@ def test_a_rollout_without_its_video_is_named_and_the_others_are_drawn(rollout, 
     with pytest.raises(InputError, match=r"1 of 2 rollouts were not drawn; the first: .*no such file"):
         draw_overlay.main(["--folder", str(tmp_path)])
     assert (tmp_path / "b" / small_pai.CLIP / f"{small_pai.CLIP}_overlay.mp4").is_file()
-
-
-def test_a_folder_without_rollouts_is_bad_input(tmp_path: Path) -> None:
-    with pytest.raises(InputError, match=r"no \*_vis_data.npz"):
-        draw_overlay.main(["--folder", str(tmp_path)])
 
 
 def test_without_calibration_the_picture_says_that_it_is_a_pinhole(

@@ -1,10 +1,14 @@
 """Drawn pictures: what is where, in which colour, and when."""
 
+from pathlib import Path
+
 import cv2
+import draw_overlay
 import numpy as np
 import pytest
 
 from relane.camera import FTheta, RigCamera, yaw_mount
+from relane.errors import InputError
 from relane.overlay import (
     INSET,
     RED,
@@ -183,3 +187,8 @@ def test_the_frame_itself_is_not_drawn_on() -> None:
     frame = np.full((HEIGHT, WIDTH, 3), 90, np.uint8)
     drawn(Paths(line(0), line(1.0)[None], HISTORY), frame=frame)
     assert (frame == 90).all()
+
+
+def test_a_folder_without_rollouts_is_bad_input(tmp_path: Path) -> None:
+    with pytest.raises(InputError, match=r"no \*_vis_data.npz"):
+        draw_overlay.main(["--folder", str(tmp_path)])

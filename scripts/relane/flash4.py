@@ -42,7 +42,7 @@ def _kernel(
 ) -> torch.Tensor:
     """As the dispatcher calls it: (B, N, heads, D) each."""
     if causal:
-        raise NotImplementedError("causal attention")
+        raise ValueError("no network here has causal attention")
     return _attend(q, k, v, softmax_scale or q.shape[-1] ** -0.5)
 
 
