@@ -92,7 +92,8 @@ def run(args: argparse.Namespace, models: Models) -> None:
 
     check(args)
     arms = arms_of(args)
-    for arm, (record, arrays) in zip(arms, _drive(args, arms, models), strict=True):
+    driven = list(_drive(args, arms, models))  # all of them, before the first file
+    for arm, (record, arrays) in zip(arms, driven, strict=True):
         save_npz(arm.vis_data, arrays)
         write_json(arm.output, record)
 
