@@ -95,6 +95,11 @@ def arm_sidecars(run: str, arm: str, clip: str) -> list[str]:
     return expand(pattern, run=run, arm=arm, video=replaced_videos(run, arm, clip))
 
 
+def noise_key_of(arm: str) -> str:
+    """Arms with the same key share their noise: all but the floor, which differs in nothing else."""
+    return "floor" if arm == "floor" else "crn"
+
+
 def reasoning_of(wildcards) -> str:
     """Whose words a rollout thinks: its own, or the original arm's."""
     if wildcards.variant.endswith("_shared"):
@@ -123,7 +128,7 @@ rule drive_arm:
         sidecars=lambda wildcards: arm_sidecars(wildcards.run, wildcards.arm, wildcards.clip),
         original=original_rollout,
     output:
-        result=f"{DRIVE}_inference.json",
+        results=f"{DRIVE}_inference.json",
         data=f"{DRIVE}_vis_data.npz",
     log:
         "logs/{run}/drive/{arm}/{clip}{variant}.log",
@@ -136,7 +141,8 @@ rule drive_arm:
     params:
         flags=flags("drive", leave_out=DRIVE_PLAN),
         pai_root=lambda wildcards: CLIPS[videos_of(wildcards.clip)[0]].pai_root,
-        noise_key=lambda wildcards: "floor" if wildcards.arm == "floor" else "crn",
+        arms=lambda wildcards: wildcards.arm,
+        noise_keys=lambda wildcards: noise_key_of(wildcards.arm),
         t0_us=t0_us_of,
         reasoning=reasoning_of,
         reasoning_from=lambda wildcards, input: relane_config.flags({"reasoning_from": str(input.original) or None}),
@@ -144,22 +150,23 @@ rule drive_arm:
         weights=weights("alpamayo"),
         code=code("drive.py"),
     shell:
-        "{ON_GPU} --record {output.result:q} {SCRIPTS:q}/drive.py --pai-root {params.pai_root:q} --clip-id {wildcards.clip:q}"
-        " --videos {input.videos:q} --clip-jsons {input.sidecars:q} --arm {wildcards.arm:q}"
-        " --noise-key {params.noise_key:q} --t0-us {params.t0_us} --alpamayo {params.alpamayo:q} {params.flags}"
+        "{ON_GPU} --record {output[0]:q} {SCRIPTS:q}/drive.py --pai-root {params.pai_root:q}"
+        " --clip-id {wildcards.clip:q} --videos {input.videos:q} --clip-jsons {input.sidecars:q} --arm {params.arms:q}"
+        " --noise-key {params.noise_keys:q} --t0-us {params.t0_us} --alpamayo {params.alpamayo:q} {params.flags}"
         " --reasoning {params.reasoning} {params.reasoning_from} --device {resources.device}"
-        " --output {output.result:q} --vis-data {output.data:q} > {log:q} 2>&1"
+        " --output {output.results:q} --vis-data {output.data:q} > {log:q} 2>&1"
 
 
 if TOGETHER:
 
-    rule drive_arms:
-        """All arms of a clip in one batch, which takes hardly longer than one arm; a changed arm drives all again."""
+    # All arms of a clip in one batch, which takes hardly longer than one arm; a changed arm drives all again.
+    use rule drive_arm as drive_arms with:
         input:
             videos=lambda wildcards: [
                 video for arm in TOGETHER for video in arm_videos(wildcards.run, arm, wildcards.clip)
             ],
             sidecars=lambda wildcards: arm_sidecars(wildcards.run, "original", wildcards.clip),
+            original=[],
         output:
             results=expand(f"{DRIVE}_inference.json", arm=TOGETHER, allow_missing=True),
             data=expand(f"{DRIVE}_vis_data.npz", arm=TOGETHER, allow_missing=True),
@@ -169,25 +176,9 @@ if TOGETHER:
             "benchmarks/results/{run}/drive/{clip}{variant}.tsv"
         wildcard_constraints:
             variant=r"(?:_t0_[0-9]+)?",
-        priority: 50
-        resources:
-            gpu=1,
-            device=config["devices"]["driver"],
         params:
-            flags=flags("drive", leave_out=DRIVE_PLAN),
-            pai_root=lambda wildcards: CLIPS[videos_of(wildcards.clip)[0]].pai_root,
             arms=TOGETHER,
-            noise_keys=["floor" if arm == "floor" else "crn" for arm in TOGETHER],
-            t0_us=t0_us_of,
-            alpamayo=model_folder("alpamayo"),
-            weights=weights("alpamayo"),
-            code=code("drive.py"),
-        shell:
-            "{ON_GPU} --record {output.results[0]:q} {SCRIPTS:q}/drive.py --pai-root {params.pai_root:q}"
-            " --clip-id {wildcards.clip:q} --videos {input.videos:q} --clip-jsons {input.sidecars:q}"
-            " --arm {params.arms:q} --noise-key {params.noise_keys:q} --t0-us {params.t0_us}"
-            " --alpamayo {params.alpamayo:q} {params.flags} --device {resources.device}"
-            " --output {output.results:q} --vis-data {output.data:q} > {log:q} 2>&1"
+            noise_keys=[noise_key_of(arm) for arm in TOGETHER],
 
     ruleorder: drive_arms > drive_arm
 

@@ -2,6 +2,7 @@
 
 import contextlib
 import difflib
+import functools
 import json
 import shlex
 from collections.abc import Iterator, Mapping
@@ -15,6 +16,7 @@ from relane.errors import InputError
 SCHEMA = Path(__file__).parents[2] / "config" / "schema.yaml"
 
 
+@functools.cache
 def load_schema(path: Path = SCHEMA) -> dict:
     """The JSON schema of the configuration, kept as YAML so that it can be read by people."""
     return yaml.safe_load(path.read_text(encoding="utf-8"))
@@ -25,7 +27,8 @@ def take_words(config: dict[str, Any], schema: dict | None = None) -> None:
 
     Snakemake hands on words for what stands inside a section: --config 'video={stride: 8, compile: true}'.
     """
-    for name, sub in (schema or load_schema()).get("properties", {}).items():
+    schema = load_schema() if schema is None else schema
+    for name, sub in schema.get("properties", {}).items():
         value = config.get(name)
         if isinstance(value, dict):
             take_words(value, sub)
