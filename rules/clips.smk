@@ -12,19 +12,45 @@ def local_source(wildcards) -> list[str]:
     clip = CLIPS.get(wildcards.video)
     if clip is None:
         raise WorkflowError(f"{wildcards.video}: no such video in {config['clips']}")
-    return [clip.uri] if clip.uri and "://" not in clip.uri else []
+    path = origin.local_path(clip.uri)
+    return [path] if path else []
+
+
+LAST_T0_US = max(T0_US)  # a clip's window may end here
 
 
 def clip_flags(wildcards) -> str:
-    """The clip section; only a clip that can be driven has an instant to end its window at: the last one."""
+    """The clip section; only a clip that can be driven has an instant to end its window at."""
     anchor = config["clip"]["anchor"] if CLIPS[wildcards.video].drivable else "start"
-    return relane_config.flags({**config["clip"], "anchor": anchor, "t0_us": max(T0_US)})
+    return relane_config.flags({**IDENTITY["clip"], "anchor": anchor}, leave_out=("t0_us",))
+
+
+def clip_instant(wildcards) -> int | None:
+    """What of the last instant decides a clip's frames: nothing where none is driven, else the window's end, or, from
+    the start, on which grid of times it lies."""
+    if not CLIPS[wildcards.video].drivable:
+        return None
+    period_us = 1e6 / config["clip"]["fps"]
+    on_grid = config["clip"]["anchor"] == "start" and period_us.is_integer()
+    return LAST_T0_US % int(period_us) if on_grid else LAST_T0_US
+
+
+def fallen_short(wildcards) -> str:
+    """Empty, but for a clip that was made by these very flags and is shorter than clip.min_frames has become since."""
+    sidecar, least = f"results/{wildcards.run}/clips/{wildcards.video}.json", config["clip"]["min_frames"]
+    try:
+        frames = json.loads(Path(sidecar).read_text(encoding="utf-8"))["frames"]
+    except (OSError, ValueError, KeyError, TypeError):  # not made yet
+        return ""
+    made_by = workflow.persistence.params(sidecar) or [] if frames < least else []
+    same = {repr(clip_flags(wildcards)), repr(source_content(wildcards))} <= set(made_by)
+    return f"{frames} frames, {least} wanted" if same else ""
 
 
 rule prepare_clip:
     """Decode by true frame times, resample by time to clip.fps, write one H.264 file and its sidecar."""
     input:
-        local_source,
+        ancient(local_source),
     output:
         video="results/{run}/clips/{video}.mp4",
         sidecar="results/{run}/clips/{video}.json",
@@ -38,10 +64,15 @@ rule prepare_clip:
         network=1,
     params:
         flags=clip_flags,
+        instant=clip_instant,
         source=lambda wildcards: source_flags(wildcards.video),
+        content=source_content,
+        short=fallen_short,
         code=code("prepare_clip.py"),
     shell:
-        "{PYTHON:q} {SCRIPTS:q}/prepare_clip.py {params.source} {params.flags}"
+        "{RECORDED} --record {output.sidecar:q}"
+        " {SCRIPTS:q}/prepare_clip.py {params.source} {params.flags} --t0-us {LAST_T0_US}"
+        " --min-frames {config[clip][min_frames]}"
         " --output {output.video:q} --sidecar {output.sidecar:q} > {log:q} 2>&1"
 
 
@@ -50,7 +81,8 @@ rule reencode_original:
     input:
         "results/{run}/clips/{video}.mp4",
     output:
-        "results/{run}/vp/original/{video}/{video}_vp_edit_sample0.mp4",
+        video="results/{run}/vp/original/{video}/{video}_vp_edit_sample0.mp4",
+        sidecar="results/{run}/vp/original/{video}/{video}_reencoded.json",
     log:
         "logs/{run}/original/{video}.log",
     benchmark:
@@ -60,7 +92,9 @@ rule reencode_original:
         crf=config["video"]["crf"],
         code=code("reencode_clip.py"),
     shell:
-        "{PYTHON:q} {SCRIPTS:q}/reencode_clip.py --clip {input:q} --crf {params.crf} --output {output:q} > {log:q} 2>&1"
+        "{RECORDED} --record {output.sidecar:q}"
+        " {SCRIPTS:q}/reencode_clip.py"
+        " --clip {input:q} --crf {params.crf} --output {output.video:q} > {log:q} 2>&1"
 
 
 rule clips:

@@ -4,6 +4,8 @@ INPUTS:  config (config/config.yaml and what is laid over it), the clip sheet, t
 OUTPUTS: none; the names below are what the other rule files may use
 """
 
+import functools
+import json
 import os
 import shlex
 import sys
@@ -13,7 +15,8 @@ sys.path.insert(0, str(Path(workflow.basedir) / "scripts"))
 from relane import config as relane_config
 from relane import edited as relane_edited
 from relane import instructions as relane_instructions
-from relane.digest import code_digest, weights_digest
+from relane import origin
+from relane.digest import code_digest, lora_digest, weights_digest
 from relane.errors import InputError
 from relane.sheet import Clip, check_clips, read_sheet
 from relane.sources import resolve_local
@@ -57,12 +60,19 @@ try:
 except InputError as error:
     raise WorkflowError(str(error)) from None
 
+# What a job is: the configuration without what says only where things lie and run. `params:` are made of it; of the rest
+# a rule reads {config[...]} in `shell:`, which Snakemake does not compare.
+IDENTITY = relane_config.identity(config)
+
 # Model scripts run on a GPU of their own, in a worker that keeps their models (docs/workers.md). Rules name it in `shell:`
 # and never in `params:`: where a job runs is no reason to run it again.
 ON_GPU = " ".join(
     [shlex.quote(PYTHON), shlex.quote(str(SCRIPTS / "on_gpu.py")), f"--owner={OWNER}"]
     + [relane_config.flags(config["workers"])]
 )
+
+# The same for scripts that need none: both write into a stage's JSON what made it.
+RECORDED = f"{shlex.quote(PYTHON)} {shlex.quote(str(SCRIPTS / 'recorded.py'))}"
 
 RUN = config["run"]
 FOREIGN_ARMS = list(dict.fromkeys(arm for arm, _ in FOREIGN))
@@ -102,8 +112,8 @@ def end_workers() -> None:
 
 
 def flags(section: str, leave_out: tuple[str, ...] = ()) -> str:
-    """One section of the configuration as a script's flags."""
-    return relane_config.flags(config[section], leave_out)
+    """One section of the configuration as a script's flags, without what is no reason to run again."""
+    return relane_config.flags(IDENTITY[section], leave_out)
 
 
 def code(script: str) -> str:
@@ -111,14 +121,17 @@ def code(script: str) -> str:
     return code_digest(SCRIPTS / script)
 
 
-def weights(*names: str) -> dict[str, str]:
-    """The digests of checkpoints, so that other weights invalidate what they made."""
-    return {name: weights_digest(config["checkpoints"][name]) for name in names if config["checkpoints"][name]}
+def weights(*names: str):
+    """The digests of checkpoints, so that other weights invalidate what they made, wherever they lie.
+
+    A function of the job, because weights are tens of gigabytes: those of stages that do not run are not looked at.
+    """
+    return lambda wildcards: json.dumps(checkpoint_digests(names))
 
 
-def model_folder(name: str) -> str:
-    """The folder of a checkpoint, as configured; may be empty where the checkpoint is optional."""
-    return config["checkpoints"][name]
+def checkpoint_digests(names) -> dict[str, str]:
+    """The digests of those checkpoints that are configured."""
+    return {name: weights_digest(config["checkpoints"][name]) for name in sorted(names) if config["checkpoints"][name]}
 
 
 VIDEOS_OF: dict[str, list[str]] = {}
@@ -134,5 +147,23 @@ def videos_of(clip: str) -> list[str]:
 def source_flags(video: str) -> str:
     """Where a video comes from, as a script's flags; what the sheet leaves blank is left out."""
     clip = CLIPS[video]
-    source = {"clip_id": clip.clip_id, "camera": clip.camera, "uri": clip.uri, "pai_root": clip.pai_root}
+    uri, pai_root = (origin.local_path(place) or place for place in (clip.uri, clip.pai_root))
+    source = {"clip_id": clip.clip_id, "camera": clip.camera, "uri": uri, "pai_root": pai_root}
     return relane_config.flags({**{k: v for k, v in source.items() if v}, "checksum": clip.checksum or None})
+
+
+@functools.cache
+def source_contents() -> dict[str, str]:
+    """What every clip's source holds, all looked at together, when the first job asks."""
+    return origin.source_contents(CLIPS.values())
+
+
+def source_content(wildcards) -> str:
+    """What a video's source holds: its files are `ancient`, because only their content is a reason to run again."""
+    return source_contents()[wildcards.video]
+
+
+def driven_content(wildcards) -> str:
+    """What the driving stage reads of a clip in its data set."""
+    clip = CLIPS[videos_of(wildcards.clip)[0]]
+    return origin.driven_content(clip.pai_root, clip.clip_id, config["drive"]["cameras"])

@@ -34,7 +34,7 @@ def dataset_items(dataset: str, video: str) -> list[str]:
 rule dataset_frame:
     """One frame, exact, and the road in it; a frame past the end or without road leaves only its record."""
     input:
-        local_source,
+        ancient(local_source),
     output:
         directory(f"{DATASET}/items/{{video}}_frame{{n}}"),
     log:
@@ -46,13 +46,14 @@ rule dataset_frame:
         device=config["devices"]["sam2"],
     params:
         source=lambda wildcards: source_flags(wildcards.video),
+        content=source_content,
         # The road is found as in the clips, by the same points.
         flags=flags("sam2", leave_out=("max_frames", "vos_optimized")),
-        checkpoint=model_folder("sam2"),
         weights=weights("sam2"),
         code=code("dataset_frame.py"),
     shell:
-        "{ON_GPU} {SCRIPTS:q}/dataset_frame.py {params.source} --frame {wildcards.n} --checkpoint {params.checkpoint:q}"
+        "{ON_GPU} --record {output:q}/record.json --weights {params.weights:q}"
+        " {SCRIPTS:q}/dataset_frame.py {params.source} --frame {wildcards.n} --checkpoint {config[checkpoints][sam2]:q}"
         " {params.flags} --device {resources.device} --output {output:q} > {log:q} 2>&1"
 
 
@@ -72,11 +73,11 @@ rule caption_frames:
         device=config["devices"]["critic"],
     params:
         flags=flags("dataset", leave_out=("frames",)),
-        qwen=model_folder("qwen"),
         weights=weights("qwen"),
         code=code("caption_frames.py"),
     shell:
-        "{ON_GPU} --record {output:q} {SCRIPTS:q}/caption_frames.py --items {input:q} --qwen {params.qwen:q} {params.flags}"
+        "{ON_GPU} --record {output:q} --weights {params.weights:q}"
+        " {SCRIPTS:q}/caption_frames.py --items {input:q} --qwen {config[checkpoints][qwen]:q} {params.flags}"
         " --device {resources.device} --output {output:q} > {log:q} 2>&1"
 
 
@@ -104,7 +105,8 @@ rule assemble_dataset:
         folder=subpath(output.table, parent=True),
         code=code("assemble_dataset.py"),
     shell:
-        "{PYTHON:q} {SCRIPTS:q}/assemble_dataset.py --items @<(printf '%s\\n' {input.frames:q})"
+        "{RECORDED} --record {output.stats:q}"
+        " {SCRIPTS:q}/assemble_dataset.py --items @<(printf '%s\\n' {input.frames:q})"
         " --captions @<(printf '%s\\n' {input.captions:q})"
         " --output {params.folder:q} > {log:q} 2>&1"
 

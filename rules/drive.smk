@@ -30,7 +30,7 @@ if TOGETHER and config["drive"]["reasoning"] == "shared":
 rule import_video:
     """A video edited elsewhere takes its place beside the arms that are edited here."""
     input:
-        lambda wildcards: [file for file in foreign_files(wildcards) if "://" not in file],
+        ancient(lambda wildcards: list(filter(None, map(origin.local_path, foreign_files(wildcards))))),
     output:
         video="results/{run}/vp/{foreign_arm}/{video}/{video}_vp_edit_sample0.mp4",
         sidecar="results/{run}/vp/{foreign_arm}/{video}/{video}_times.json",
@@ -41,10 +41,12 @@ rule import_video:
         network=1,
     params:
         source=lambda wildcards: foreign_flags(wildcards),
+        content=lambda wildcards: foreign_content(wildcards),
         start_us=config["drive"]["videos_start_us"],
         code=code("import_video.py"),
     shell:
-        "{PYTHON:q} {SCRIPTS:q}/import_video.py {params.source} --start-us {params.start_us}"
+        "{RECORDED} --record {output.sidecar:q}"
+        " {SCRIPTS:q}/import_video.py {params.source} --start-us {params.start_us}"
         " --output {output.video:q} --sidecar {output.sidecar:q} > {log:q} 2>&1"
 
 
@@ -62,6 +64,18 @@ def foreign_flags(wildcards) -> str:
     file = FOREIGN[wildcards.foreign_arm, wildcards.video]
     source = {"uri": file.uri, "checksum": file.checksum, "video_json": file.sidecar}
     return relane_config.flags({**source, "clip_id": file.clip_id, "camera": file.camera})
+
+
+@functools.cache
+def foreign_contents() -> dict[str, str]:
+    """What the local files of all videos edited elsewhere hold, the JSONs beside them too."""
+    files = [path for file in FOREIGN.values() for path in (file.uri, file.sidecar)]
+    return origin.content_of({path for path in map(origin.local_path, files) if path})
+
+
+def foreign_content(wildcards) -> list[str]:
+    """What those of one video hold; a remote one's checksum is among its flags."""
+    return [foreign_contents()[path] for path in map(origin.local_path, foreign_files(wildcards)) if path]
 
 
 def replaced_videos(run: str, arm: str, clip: str) -> list[str]:
@@ -121,6 +135,12 @@ def t0_us_of(wildcards) -> int:
     return int(named.rpartition("_")[2]) if named else T0_US[0]
 
 
+def pai_root_of(wildcards) -> str:
+    """The data set of a clip."""
+    root = CLIPS[videos_of(wildcards.clip)[0]].pai_root
+    return origin.local_path(root) or root
+
+
 rule drive_arm:
     """K rollouts of the driving model on one arm of one clip, with noise that all arms share."""
     input:
@@ -140,19 +160,21 @@ rule drive_arm:
         device=config["devices"]["driver"],
     params:
         flags=flags("drive", leave_out=DRIVE_PLAN),
-        pai_root=lambda wildcards: CLIPS[videos_of(wildcards.clip)[0]].pai_root,
+        pai_root=pai_root_of,
+        data=driven_content,
         arms=lambda wildcards: wildcards.arm,
         noise_keys=lambda wildcards: noise_key_of(wildcards.arm),
         t0_us=t0_us_of,
         reasoning=reasoning_of,
         reasoning_from=lambda wildcards, input: relane_config.flags({"reasoning_from": str(input.original) or None}),
-        alpamayo=model_folder("alpamayo"),
         weights=weights("alpamayo"),
+        records=lambda wildcards, output: " ".join(shlex.quote(f"--record={path}") for path in output.results),
         code=code("drive.py"),
     shell:
-        "{ON_GPU} --record {output[0]:q} {SCRIPTS:q}/drive.py --pai-root {params.pai_root:q}"
+        "{ON_GPU} {params.records} --weights {params.weights:q}"
+        " {SCRIPTS:q}/drive.py --pai-root {params.pai_root:q}"
         " --clip-id {wildcards.clip:q} --videos {input.videos:q} --clip-jsons {input.sidecars:q} --arm {params.arms:q}"
-        " --noise-key {params.noise_keys:q} --t0-us {params.t0_us} --alpamayo {params.alpamayo:q} {params.flags}"
+        " --noise-key {params.noise_keys:q} --t0-us {params.t0_us} --alpamayo {config[checkpoints][alpamayo]:q} {params.flags}"
         " --reasoning {params.reasoning} {params.reasoning_from} --device {resources.device}"
         " --output {output.results:q} --vis-data {output.data:q} > {log:q} 2>&1"
 
@@ -198,19 +220,22 @@ rule draw_overlay:
             variant=wildcards.variant.removesuffix("_shared"),
         ),
     output:
-        f"{DRIVE}_overlay.mp4",
+        video=f"{DRIVE}_overlay.mp4",
+        sidecar=f"{DRIVE}_overlay.json",
     log:
         "logs/{run}/overlay/{arm}/{clip}{variant}.log",
     benchmark:
         "benchmarks/results/{run}/overlay/{arm}/{clip}{variant}.tsv"
     priority: 40
     params:
-        pai_root=lambda wildcards: CLIPS[videos_of(wildcards.clip)[0]].pai_root,
+        pai_root=pai_root_of,
+        data=driven_content,
         code=code("draw_overlay.py"),
     shell:
-        "{PYTHON:q} {SCRIPTS:q}/draw_overlay.py --pai-root {params.pai_root:q} --video {input.video:q}"
+        "{RECORDED} --record {output.sidecar:q}"
+        " {SCRIPTS:q}/draw_overlay.py --pai-root {params.pai_root:q} --video {input.video:q}"
         " --clip-json {input.sidecar:q} --inference {input.result:q} --vis-data {input.data:q}"
-        " --original-vis-data {input.original:q} --output {output:q} > {log:q} 2>&1"
+        " --original-vis-data {input.original:q} --output {output.video:q} > {log:q} 2>&1"
 
 
 def driven_clips(run: str) -> list[str]:
@@ -265,7 +290,8 @@ rule effects:
         reason=no_driving_reason(),
         code=code("effects.py"),
     shell:
-        "{PYTHON:q} {SCRIPTS:q}/effects.py --inferences @<(printf '%s\\n' {input.inferences:q})"
+        "{RECORDED} --record {output.values:q}"
+        " {SCRIPTS:q}/effects.py --inferences @<(printf '%s\\n' {input.inferences:q})"
         " --run {wildcards.run:q} {params.flags}"
         " --no-driving-reason={params.reason:q} --csv {output.table:q} --json {output.values:q}"
         " --report {output.report:q} --summary {output.summary:q} --plots {output.plots:q} > {log:q} 2>&1"

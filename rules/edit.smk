@@ -24,7 +24,7 @@ rule first_frame:
     input:
         clip="results/{run}/clips/{video}.mp4",
         region="results/{run}/sam2/{video}/region.npz",
-        lora=lora_weights,
+        lora=trained_lora,
     output:
         image=f"{EDIT}_first_frame.png",
         sidecar=f"{EDIT}_first_frame.json",
@@ -41,15 +41,15 @@ rule first_frame:
     params:
         instruction=instruction_text,
         flags=flags("first_frame", leave_out=("lora",)),
-        lora=lambda wildcards, input: relane_config.flags({"lora": str(input.lora)}),
-        flux_fill=model_folder("flux_fill"),
-        qwen=model_folder("qwen"),
-        weights=weights("flux_fill", "qwen"),
+        weights=painter_weights,
         code=code("first_frame.py"),
     shell:
-        "{ON_GPU} --record {output.sidecar:q} {SCRIPTS:q}/first_frame.py --clip {input.clip:q} --inpaint-masks {input.region:q}"
-        " --video {wildcards.video:q} --instruction {params.instruction:q} {params.lora}"
-        " --flux-fill {params.flux_fill:q} --qwen {params.qwen:q} {params.flags}"
+        "{ON_GPU} --record {output.sidecar:q} --weights {params.weights:q}"
+        " {SCRIPTS:q}/first_frame.py --clip {input.clip:q} --inpaint-masks {input.region:q}"
+        " --video {wildcards.video:q} --instruction {params.instruction:q} --lora={LORA_PATH:q}"
+        " --flux-fill {config[checkpoints][flux_fill]:q} --qwen {config[checkpoints][qwen]:q} {params.flags}"
+        " --offload {config[first_frame][offload]}"
+        " --unload-critic-after-use {config[first_frame][unload_critic_after_use]}"
         " --device {resources.device} --critic-device {resources.critic_device}"
         " --output {output.image:q} --sidecar {output.sidecar:q} --refine-folder {output.refine:q} > {log:q} 2>&1"
 
@@ -78,17 +78,16 @@ rule edit_video:
         device=config["devices"]["editor"],
     params:
         flags=flags("video"),
-        cogvideox=model_folder("cogvideox"),
-        videopainter=model_folder("videopainter"),
-        videopainter_id=model_folder("videopainter_id"),
         weights=weights("cogvideox", "videopainter", "videopainter_id"),
         code=code("edit_video.py"),
     shell:
-        "{ON_GPU} --record {output.sidecar:q} {SCRIPTS:q}/edit_video.py --clip {input.clip:q} --clip-json {input.sidecar:q}"
+        "{ON_GPU} --record {output.sidecar:q} --weights {params.weights:q}"
+        " {SCRIPTS:q}/edit_video.py --clip {input.clip:q} --clip-json {input.sidecar:q}"
         " --inpaint-masks {input.region:q} --region-json {input.region_sidecar:q}"
         " --first-frame {input.image:q} --first-frame-json {input.image_sidecar:q}"
-        " --cogvideox {params.cogvideox:q} --videopainter {params.videopainter:q}"
-        " --videopainter-id={params.videopainter_id:q} {params.flags} --device {resources.device}"
+        " --cogvideox {config[checkpoints][cogvideox]:q} --videopainter {config[checkpoints][videopainter]:q}"
+        " --videopainter-id={config[checkpoints][videopainter_id]:q} {params.flags} --device {resources.device}"
+        " --offload {config[video][offload]} --share-posteriors {config[video][share_posteriors]}"
         " --output {output.video:q} --generated {output.generated:q} --panels {output.panels:q}"
         " --sidecar {output.sidecar:q} --text-cache results/text_cache"
         " --posterior-cache results/posterior_cache > {log:q} 2>&1"

@@ -43,21 +43,40 @@ rule train_lora:
         dataset=subpath(input[0], parent=True),
         folder=subpath(output.weights, parent=True),
         flags=flags("lora"),
-        flux_fill=model_folder("flux_fill"),
         weights=weights("flux_fill"),
         code=code("train_lora.py"),
     shell:
-        "{ON_GPU} {SCRIPTS:q}/train_lora.py --dataset {params.dataset:q} --flux-fill {params.flux_fill:q}"
+        "{ON_GPU} --record {output.history:q} --weights {params.weights:q}"
+        " {SCRIPTS:q}/train_lora.py --dataset {params.dataset:q} --flux-fill {config[checkpoints][flux_fill]:q}"
         " {params.flags} --device {resources.device}"
         " --output {params.folder:q} > {log:q} 2>&1"
 
 
-def lora_weights(wildcards) -> list[str]:
-    """The LoRA that first_frame.lora names: one of `loras` is trained first, a path is taken as it is, blank is none."""
+def lora_path() -> str:
+    """The LoRA that first_frame.lora names: one of `loras` by its weights, a path as it is; blank is none."""
     named = config["first_frame"]["lora"]
     if not named or not config["first_frame"]["lora_scale"]:
-        return []
-    return [f"results/lora/{named}/pytorch_lora_weights.safetensors" if named in config["loras"] else named]
+        return ""
+    return f"results/lora/{named}/pytorch_lora_weights.safetensors" if named in config["loras"] else named
+
+
+LORA_PATH = lora_path()
+
+
+def trained_lora(wildcards) -> list[str]:
+    """A LoRA that is trained first."""
+    return [LORA_PATH] if LORA_PATH and config["first_frame"]["lora"] in config["loras"] else []
+
+
+def painter_weights(wildcards) -> str:
+    """The digests of FLUX Fill, the critic, and a LoRA that a path names: it is a checkpoint like the others."""
+    found = checkpoint_digests(["flux_fill", "qwen"])
+    if LORA_PATH and not trained_lora(wildcards):
+        found["lora"] = lora_digest(LORA_PATH)
+        if found["lora"] == "absent":
+            known = ", ".join(config["loras"]) or "none"
+            raise WorkflowError(f"first_frame.lora {LORA_PATH!r}: no such file or folder; loras has {known}")
+    return json.dumps(found)
 
 
 rule lora:

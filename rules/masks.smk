@@ -31,11 +31,11 @@ rule segment_road:
     params:
         folder=subpath(output.npz, parent=True),
         flags=flags("sam2"),
-        checkpoint=model_folder("sam2"),
         weights=weights("sam2"),
         code=code("segment_road.py"),
     shell:
-        "{ON_GPU} --record {output.timing:q} {SCRIPTS:q}/segment_road.py --clip {input:q} --checkpoint {params.checkpoint:q} {params.flags}"
+        "{ON_GPU} --record {output.timing:q} --weights {params.weights:q}"
+        " {SCRIPTS:q}/segment_road.py --clip {input:q} --checkpoint {config[checkpoints][sam2]:q} {params.flags}"
         " --device {resources.device} --output {params.folder:q} > {log:q} 2>&1"
 
 
@@ -57,7 +57,8 @@ rule select_region:
         flags=flags("region"),
         code=code("select_region.py"),
     shell:
-        "{PYTHON:q} {SCRIPTS:q}/select_region.py --clip {input.clip:q} --masks {input.masks:q} --timing {input.timing:q}"
+        "{RECORDED} --record {output.sidecar:q}"
+        " {SCRIPTS:q}/select_region.py --clip {input.clip:q} --masks {input.masks:q} --timing {input.timing:q}"
         " {params.flags} --output {output.npz:q} --sidecar {output.sidecar:q} > {log:q} 2>&1"
 
 

@@ -25,18 +25,14 @@ rule evaluate_edit:
         device=config["devices"]["quality"],
     params:
         flags=flags("quality"),
-        models=relane_config.flags(
-            {
-                "clip_score_model": model_folder("clip_score"),
-                "clip_temporal_model": model_folder("clip_temporal"),
-                "lpips_weights": model_folder("lpips"),
-            }
-        ),
         weights=weights("clip_score", "clip_temporal", "lpips"),
         code=code("evaluate_edit.py"),
     shell:
-        "{ON_GPU} --record {output.values:q} {SCRIPTS:q}/evaluate_edit.py --video {wildcards.video:q} --clip {input.clip:q} --edited {input.edited:q}"
-        " --inpaint-masks {input.region:q} --first-frame-json {input.first_frame:q} {params.models} {params.flags}"
+        "{ON_GPU} --record {output.values:q} --weights {params.weights:q}"
+        " {SCRIPTS:q}/evaluate_edit.py --video {wildcards.video:q} --clip {input.clip:q} --edited {input.edited:q}"
+        " --inpaint-masks {input.region:q} --first-frame-json {input.first_frame:q} {params.flags}"
+        " --clip-score-model={config[checkpoints][clip_score]:q}"
+        " --clip-temporal-model={config[checkpoints][clip_temporal]:q} --lpips-weights={config[checkpoints][lpips]:q}"
         " --device {resources.device} --text {output.text:q} --json {output.values:q} > {log:q} 2>&1"
 
 

@@ -4,21 +4,38 @@ INPUTS:  everything above
 OUTPUTS: results/{run}/report/index.html with its media, results/{run}/provenance.json
 """
 
+ALL_VIDEOS = list(CLIPS)
+CONFIG_RECORD = relane_config.canonical(config)
+
+
+def run_identity() -> dict:
+    """The configuration that decides the run's results: no instant where no clip can be driven, no LoRA's place."""
+    clip = IDENTITY["clip"]
+    if not any(clip.drivable for clip in CLIPS.values()):
+        clip = {key: value for key, value in clip.items() if key not in ("t0_us", "anchor")}
+    lora = IDENTITY["first_frame"]["lora"] if LORA_PATH in trained_lora(None) else painter_weights(None)
+    return {**IDENTITY, "clip": clip, "first_frame": {**IDENTITY["first_frame"], "lora": lora if LORA_PATH else ""}}
+
 
 rule provenance:
-    """Commit, resolved configuration, package versions, checkpoint digests, hardware."""
+    """What made each file of the run: code, commit, versions and weights; the configuration and the machine."""
     input:
-        "results/{run}/sam2/metadata.csv",
+        # The last files that are made: each stands for all that it was made of.
+        metadata="results/{run}/sam2/metadata.csv",
+        effects="results/{run}/effects.json",
+        reports=expand("results/{run}/vp/{instruction}/report.csv", instruction=EDIT_ARMS, allow_missing=True),
+        overlays=lambda wildcards: rollouts(wildcards.run, "overlay.mp4", words=False, clips=shown_clips(wildcards.run)),
     output:
         "results/{run}/provenance.json",
     log:
         "logs/{run}/provenance.log",
     params:
-        config=lambda wildcards: relane_config.canonical({k: v for k, v in config.items() if k != "workers"}),
+        config=lambda wildcards: relane_config.canonical(run_identity()),
         weights=weights(*config["checkpoints"]),
         code=code("provenance.py"),
     shell:
-        "printf %s {params.config:q} | {PYTHON:q} {SCRIPTS:q}/provenance.py --config-json /dev/stdin"
+        "printf %s {CONFIG_RECORD:q} | {PYTHON:q} {SCRIPTS:q}/provenance.py --config-json /dev/stdin"
+        " --run-folder results/{wildcards.run} --videos @<(printf '%s\\n' {ALL_VIDEOS:q}) --arms {DRIVE_ARMS:q}"
         " --output {output:q} > {log:q} 2>&1"
 
 

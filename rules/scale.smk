@@ -27,6 +27,25 @@ Job.conda_env_spec = None
 DAG.check_directory_outputs = lambda dag: None
 
 
+# Up to this size a file's time alone is no reason to run again: Snakemake compares checksums, by default only up to 1 MB,
+# and videos are larger. A job's inputs are read once more when it ends, which is little beside the job.
+COMPARED_BYTES = 256 << 20
+
+
+# A second workflow in one process finds it wrapped.
+begin_dag = getattr(DAG.__init__, "__wrapped__", DAG.__init__)
+
+
+@functools.wraps(begin_dag)
+def compare_videos(dag, workflow, *args, **settings) -> None:
+    """A DAG begins; only then are its settings there."""
+    workflow.dag_settings.max_checksum_file_size = max(workflow.dag_settings.max_checksum_file_size, COMPARED_BYTES)
+    begin_dag(dag, workflow, *args, **settings)
+
+
+DAG.__init__ = compare_videos
+
+
 if workflow.output_settings.dryrun and Quietness.RULES in (workflow.output_settings.quiet or ()):
     # A dry-run goes through all jobs as if they ran, in order to announce them; a quiet one announces none.
     JobScheduler.schedule = lambda scheduler: True

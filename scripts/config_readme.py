@@ -38,6 +38,8 @@ def render() -> str:
     rows = []
     for name, sub in keys(schema):
         description = " ".join(sub.get("description", "").split()).replace("|", "\\|")
+        if "properties" not in sub and not sub.get("rerun", True):
+            description += " No reason to run again."
         if "properties" in sub:
             rows += ["", f"### `{name}`", "", description, "", "| key | default | meaning |", "| --- | --- | --- |"]
         else:

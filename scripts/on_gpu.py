@@ -6,6 +6,7 @@ With --enabled false, or for a script that keeps no models, the item runs in thi
 """
 
 import argparse
+import json
 import sys
 from pathlib import Path
 from typing import Any
@@ -22,7 +23,15 @@ def parser() -> argparse.ArgumentParser:
     add("--idle-seconds", type=float, default=300, help="a worker leaves after so long without work (%(default)s)")
     add("--cpu-slots", type=int, default=2, help="workers at once where there is no GPU (%(default)s)")
     add("--owner", type=int, default=0, help="id of the process that no worker outlives, such as Snakemake's; 0: none")
-    add("--record", type=Path, help="JSON that the script writes: GPU, seconds and memory are added as `worker`")
+    add(
+        "--record",
+        type=Path,
+        action="append",
+        default=[],
+        help="JSON that the script writes and that gets `made_by`; may be given often. The first also gets `worker`: "
+        "GPU, seconds and memory",
+    )
+    add("--weights", type=json.loads, default={}, help="digests of the script's checkpoints, JSON, for `made_by`")
     add("script", type=Path, help="a model script, such as edit_video.py")
     add("arguments", nargs=argparse.REMAINDER, help="its arguments")
     return options
@@ -46,8 +55,10 @@ def main(argv: list[str] | None = None) -> None:
         print(note(args.script.name, report), file=sys.stderr, flush=True)
         if args.record:
             from relane.files import read_json, write_json
+            from relane.provenance import note_made_by
 
-            write_json(args.record, read_json(args.record) | {"worker": report})
+            write_json(args.record[0], read_json(args.record[0]) | {"worker": report})
+            note_made_by(args.record, args.script, args.weights)
     sys.exit(status)
 
 

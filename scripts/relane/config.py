@@ -23,7 +23,7 @@ def load_schema(path: Path = SCHEMA) -> dict:
 
 
 def take_words(config: dict[str, Any], schema: dict | None = None) -> None:
-    """Make numbers and truth values of words where the schema asks for them, in place.
+    """Make numbers and truth values of words where the schema asks for them, in place; `settled` writes every value.
 
     Snakemake hands on words for what stands inside a section: --config 'video={stride: 8, compile: true}'.
     """
@@ -31,11 +31,28 @@ def take_words(config: dict[str, Any], schema: dict | None = None) -> None:
     for name, sub in schema.get("properties", {}).items():
         value = config.get(name)
         if isinstance(value, dict):
-            take_words(value, sub)
+            # Names of one's own (datasets, loras) all have the same keys.
+            take_words(
+                value,
+                sub
+                if "properties" in sub
+                else {"properties": dict.fromkeys(value, sub.get("additionalProperties", {}))},
+            )
         elif isinstance(value, str) and {"boolean", "integer", "number"} & set(_types(sub)):
             # What is no number and no truth value stays, for `validate` to name.
             with contextlib.suppress(ValueError):
-                config[name] = json.loads(value.lower())
+                config[name] = settled(json.loads(value.lower()))
+        elif name in config:
+            config[name] = settled(value)
+
+
+def settled(value: Any) -> Any:
+    """A value as it is written once and for all: 10.0 is 10, a mapping's keys are sorted, also inside of lists."""
+    if isinstance(value, float) and value.is_integer():
+        return int(value)
+    if isinstance(value, Mapping):
+        return {key: settled(value[key]) for key in sorted(value, key=str)}
+    return [settled(item) for item in value] if isinstance(value, list | tuple) else value
 
 
 def _types(sub: dict) -> list[str]:
@@ -75,8 +92,19 @@ def keys(schema: dict, prefix: str = "") -> Iterator[tuple[str, dict]]:
 
 
 def canonical(config: Mapping[str, Any]) -> str:
-    """The resolved configuration as one JSON text, keys sorted, for the provenance record."""
-    return json.dumps(config, sort_keys=True)
+    """The resolved configuration as one JSON text: equal configurations have equal texts, however they are spelled."""
+    return json.dumps(settled(config), sort_keys=True)
+
+
+def identity(config: Mapping[str, Any], schema: dict | None = None) -> dict[str, Any]:
+    """The configuration without what the schema marks `rerun: false`: where things lie and run changes no result."""
+    schema = load_schema() if schema is None else schema
+    known = schema.get("properties", {})
+    reasons = {key: value for key, value in config.items() if known.get(key, {}).get("rerun", True)}
+    return {
+        key: identity(value, known.get(key, {})) if isinstance(value, Mapping) else value
+        for key, value in reasons.items()
+    }
 
 
 def _nearest(unknown: str, known: list[str], schema: dict) -> str:
@@ -92,16 +120,17 @@ def _nearest(unknown: str, known: list[str], schema: dict) -> str:
 def flags(section: Mapping[str, Any], leave_out: tuple[str, ...] = ()) -> str:
     """A section as command-line flags, quoted for the shell: {"max_frames": 9} -> "--max-frames 9".
 
-    Booleans become true or false; lists and mappings become one JSON string; None is left out.
+    Booleans become true or false; lists and mappings become one JSON string; None is left out. The text is a job's
+    identity: neither the keys' order nor the spelling of a number (10.0 for 10) shows in it.
     """
     words = []
-    for key, value in section.items():
+    for key, value in settled(section).items():
         if key in leave_out or value is None:
             continue
         if isinstance(value, bool):
             text = str(value).lower()
         elif isinstance(value, (list, dict)):
-            text = json.dumps(value, separators=(",", ":"))
+            text = json.dumps(value, separators=(",", ":"), sort_keys=True)
         else:
             text = str(value)
         # `--key=value`, so that a value that starts with a dash is not read as a flag.

@@ -5,15 +5,17 @@ and of every module of ours that it imports, directly or not, and of a checkpoin
 """
 
 import ast
+import fnmatch
 import functools
 import hashlib
 from pathlib import Path
 
+from relane.content import ABSENT, digest_of, files_below, sha256_of
+
 PACKAGE = "relane"
-# Up to this size a weight file is hashed whole; above it, its name and size stand for it, because hashing tens of
-# gigabytes at every planning would cost more than the planning. A `.revision` file, which
-# scripts/fetch_checkpoints.py writes, tells two releases of the same size apart.
-HASH_WHOLE_BYTES = 8 << 20
+# What stands in a checkpoint folder for people. Hidden files (`.revision`, a hub client's `.cache`, `.git`) do not
+# count either.
+FOR_PEOPLE = ("*.md", "*.rst", "*.pdf", "license*", "notice*", "*.png", "*.jpg", "*.jpeg", "*.gif", "*.webp")
 
 
 def _module_file(scripts: Path, module: str) -> Path | None:
@@ -32,10 +34,20 @@ def _imported(path: Path, scripts: Path) -> set[str]:
 
 
 @functools.cache
+def _parsed(text: str) -> ast.Module:
+    return ast.parse(text)
+
+
+@functools.cache
 def _names(text: str, package: str) -> set[str]:
     """What a module's text may import; every script asks for the same few modules, and parsing is what takes time."""
     names: set[str] = set()
-    for node in ast.walk(ast.parse(text)):
+    # Only statements import: expressions, most of a tree, need not be looked into.
+    statements: list[ast.AST] = [_parsed(text)]
+    while statements:
+        node = statements.pop()
+        for part in ("body", "orelse", "finalbody", "handlers", "cases"):
+            statements += inner if isinstance(inner := getattr(node, part, None), list) else []
         if isinstance(node, ast.Import):
             names.update(alias.name for alias in node.names)
         elif isinstance(node, ast.ImportFrom):
@@ -69,33 +81,78 @@ def code_files(script: str | Path) -> list[Path]:
 
 @functools.cache
 def code_digest(script: str | Path) -> str:
-    """16 hex digits over the content and relative names of `code_files(script)`.
+    """16 hex digits over the syntax trees and relative names of `code_files(script)`.
 
-    Line ends and trailing blanks do not count; comments do: telling code from comment is not worth a tokenizer.
+    Comments, docstrings, blanks and line numbers do not count, and the digits are the same for every Python.
     """
-    digest = hashlib.sha256()
     scripts = Path(script).resolve().parent
-    for path in code_files(script):
-        lines = (line.rstrip() for line in path.read_text(encoding="utf-8").splitlines())
-        digest.update(f"{path.relative_to(scripts)}\0".encode() + "\n".join(lines).encode() + b"\0")
-    return digest.hexdigest()[:16]
+    return digest_of(
+        (path.relative_to(scripts).as_posix(), _tree_digest(path.read_text(encoding="utf-8")))
+        for path in code_files(script)
+    )
+
+
+@functools.cache
+def _tree_digest(text: str) -> str:
+    words: list[str] = []
+    _write_node(_parsed(text), words)
+    return hashlib.sha256("\0".join(words).encode("utf-8", "surrogatepass")).hexdigest()
+
+
+_DOCUMENTED = (ast.Module, ast.ClassDef, ast.FunctionDef, ast.AsyncFunctionDef)
+
+
+def _write_node(node: ast.AST, words: list[str]) -> None:
+    """A syntax tree as words, in order: kinds of nodes, names of the fields that hold something, constants.
+
+    `ast.dump` would do, if it were quicker and wrote the same for the fields that a newer Python adds.
+    """
+    words.append(f"({type(node).__name__}")
+    for name in node._fields:
+        part = getattr(node, name, None)
+        if name == "body" and isinstance(node, _DOCUMENTED) and ast.get_docstring(node, clean=False) is not None:
+            part = part[1:]
+        if part is None or part == [] or name == "ctx":
+            continue
+        words.append(name)
+        if isinstance(part, list):
+            words.append(f"[{len(part)}")
+            for item in part:
+                if isinstance(item, ast.AST):
+                    _write_node(item, words)
+                else:
+                    words.append(f"{type(item).__name__} {item!r}")
+        elif isinstance(part, ast.AST):
+            _write_node(part, words)
+        else:
+            words.append(f"{type(part).__name__} {part!r}")
+    words.append(")")
 
 
 @functools.cache
 def weights_digest(folder: str | Path) -> str:
-    """16 hex digits that stand for a checkpoint folder; "absent" where there is none (planning works without).
+    """16 hex digits over the whole content of a checkpoint's files; "absent" where there is none (planning works).
 
-    Model cards and other texts for people (`*.md`) do not count.
+    Where it lies, its files' times, hidden files and folders and what is for people (FOR_PEOPLE) do not count. Large
+    files are hashed once (`relane.content`).
     """
     folder = Path(folder)
     if not folder.exists():
-        return "absent"
-    digest = hashlib.sha256()
-    for path in sorted(p for p in ([folder] if folder.is_file() else folder.rglob("*")) if p.is_file()):
-        if path.suffix == ".md":
-            continue
-        size = path.stat().st_size
-        digest.update(f"{path.relative_to(folder)}\0{size}\0".encode())
-        if size <= HASH_WHOLE_BYTES:
-            digest.update(path.read_bytes())
-    return digest.hexdigest()[:16]
+        return ABSENT
+    files = {".": folder} if folder.is_file() else {}
+    if folder.is_dir():
+        files = {path.relative_to(folder).as_posix(): path for path in files_below(folder) if not _for_people(path)}
+    found = sha256_of(files.values(), what=str(folder))
+    return digest_of((name, found[files[name]]) for name in sorted(files))
+
+
+def lora_digest(path: str | Path) -> str:
+    """The digest of a LoRA: a folder, or a file with the `adapter_config.json` beside it, which holds its scale."""
+    beside = Path(path).with_name("adapter_config.json")
+    if Path(path).is_dir() or not beside.is_file():
+        return weights_digest(path)
+    return digest_of([("weights", weights_digest(path)), ("config", weights_digest(beside))])
+
+
+def _for_people(path: Path) -> bool:
+    return any(fnmatch.fnmatchcase(path.name.lower(), pattern) for pattern in FOR_PEOPLE)

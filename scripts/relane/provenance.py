@@ -1,29 +1,39 @@
-"""What a run was made of: code, configuration, packages, checkpoints, machine."""
+"""What a run was made of: code, configuration, packages, checkpoints, machine; and what made each of its files."""
 
 import importlib.metadata
 import importlib.util
+import json
 import os
 import platform
 import re
 import subprocess
-from collections.abc import Mapping
+import sys
+from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
-from relane.digest import weights_digest
+from relane.digest import code_digest, weights_digest
+from relane.files import read_json, write_json
 
 REPOSITORY = Path(__file__).parents[2]
 UNKNOWN = "unknown"
+# Packages that take part in a result; the whole list stands in the run's record.
+MATTER = ("numpy", "scipy", "pandas", "opencv-python-headless", "av", "torch", "diffusers", "transformers", "peft")
+MATTER += ("sam2", "lpips", "physical-ai-av")
 
 
-def provenance(config: Mapping[str, Any], repository: Path = REPOSITORY) -> dict[str, Any]:
+def provenance(
+    config: Mapping[str, Any], made_by: list[dict[str, Any]] | None = None, repository: Path = REPOSITORY
+) -> dict[str, Any]:
     """The record of a run with this resolved configuration, as JSON-ready values.
 
-    It names no path but those of the configuration, holds nothing of the environment, and no time: the same run on the
+    `code` is what wrote the record itself; `made_by` (of `gathered`) what made the run's files, which may be older. It
+    names no path but those of the configuration, holds nothing of the environment, and no time: the same run on the
     same machine gives the same record.
     """
     return {
         "code": git_state(repository),
+        "made_by": made_by or [],
         "config": without_logins(config),
         "checkpoints": {name: checkpoint(folder) for name, folder in config.get("checkpoints", {}).items() if folder},
         "packages": packages(repository / "envs" / "direct.txt"),
@@ -33,25 +43,78 @@ def provenance(config: Mapping[str, Any], repository: Path = REPOSITORY) -> dict
     }
 
 
+def note_made_by(records: Iterable[Path], script: Path, weights: Mapping[str, str] | None = None) -> None:
+    """Add `made_by` (code, commit, versions, weights) to JSON records that a script wrote, or write it where none is.
+
+    `weights` are the digests of the checkpoints that the script read, by their names in the configuration.
+    """
+    made_by = {
+        "script": script.name,
+        "code": code_digest(script),
+        **git_state(REPOSITORY),
+        "weights": dict(weights or {}),
+        "python": platform.python_version(),
+        "packages": {name: found for name in MATTER if (found := _version(name)) != "absent"},
+    }
+    for path in records:
+        write_json(path, (read_json(path) if path.exists() else {}) | {"made_by": made_by})
+
+
+def records_of(run_folder: Path, videos: Iterable[str], arms: Iterable[str]) -> Iterator[Path]:
+    """The JSON records of a run's stages, for these videos and arms: what an earlier run left of others is left out."""
+    videos, arms = list(videos), list(arms)
+    clips = dict.fromkeys(video.rpartition(".")[0] for video in videos)
+    for video in videos:
+        yield run_folder / "clips" / f"{video}.json"
+        yield from (run_folder / "sam2" / video / name for name in ("timing.json", "region.json"))
+        for arm in arms:
+            yield from sorted((run_folder / "vp" / arm / video).glob("*.json"))
+    for arm in arms:
+        for clip in clips:
+            yield from sorted((run_folder / "alpamayo" / arm / clip).glob("*.json"))
+    yield run_folder / "effects.json"
+
+
+def gathered(records: Iterable[Path]) -> list[dict[str, Any]]:
+    """What made these records, the like together: `made_by` of each, and as `files` how many it made.
+
+    A record that does not say (an older release's) counts under the script "unknown"; one that is missing is left out.
+    """
+    groups: dict[str, dict[str, Any]] = {}
+    for path in records:
+        if not path.is_file():
+            continue
+        found = read_json(path)
+        made_by = found.get("made_by") if isinstance(found, dict) else None
+        made_by = made_by if isinstance(made_by, dict) else {"script": UNKNOWN, "commit": UNKNOWN, "clean": UNKNOWN}
+        group = groups.setdefault(json.dumps(made_by, sort_keys=True), {**made_by, "files": 0})
+        group["files"] += 1
+    return [groups[key] for key in sorted(groups, key=lambda key: (str(groups[key].get("script")), key))]
+
+
 def git_state(repository: Path) -> dict[str, Any]:
-    """`commit` and whether the tree was `clean` (ignored files do not count); "unknown" outside a checkout."""
+    """`commit` and whether the tree was `clean` (ignored files do not count); "unknown" outside a checkout.
+
+    Where git cannot answer for a checkout, `why` holds its words, and they go to stderr.
+    """
     unknown = {"commit": UNKNOWN, "clean": UNKNOWN}
-    top = _git(repository, "rev-parse", "--show-toplevel")
-    # A copy of the code inside some other project's checkout has that project's commit, which says nothing here.
-    if not top or Path(top).resolve() != repository.resolve():
+    if not (repository / ".git").exists():
+        # A copy of the code inside some other project's checkout has that project's commit, which says nothing here.
         return unknown
-    commit, status = _git(repository, "rev-parse", "--verify", "HEAD"), _git(repository, "status", "--porcelain")
-    if not commit or status is None:
-        return unknown
-    return {"commit": commit, "clean": status == ""}
-
-
-def _git(repository: Path, *args: str) -> str | None:
     try:
-        done = subprocess.run(["git", "-C", str(repository), *args], capture_output=True, text=True, timeout=60)
-    except (OSError, subprocess.TimeoutExpired):
-        return None
-    return done.stdout.strip() if done.returncode == 0 else None
+        commit = _git(repository, "rev-parse", "--verify", "HEAD")
+        return {"commit": commit, "clean": _git(repository, "status", "--porcelain") == ""}
+    except (OSError, subprocess.SubprocessError) as error:
+        words = str(getattr(error, "stderr", "") or error).strip() or type(error).__name__
+        why = words.splitlines()[0].replace(str(repository), "the checkout")
+        print(f"the commit is unknown: {why}", file=sys.stderr)
+        return {**unknown, "why": why}
+
+
+def _git(repository: Path, *args: str) -> str:
+    # A checkout may belong to another user: its code runs here anyway, so git may be asked about it, and only about it.
+    command = ["git", "-c", f"safe.directory={repository.resolve()}", "-C", str(repository), *args]
+    return subprocess.run(command, capture_output=True, text=True, timeout=60, check=True).stdout.strip()
 
 
 def without_logins(value: Any) -> Any:
@@ -77,13 +140,14 @@ def packages(direct: Path) -> dict[str, str]:
     """Installed versions of the packages that `envs/direct.txt` names ("absent" where one is not installed)."""
     lines = direct.read_text(encoding="utf-8").splitlines() if direct.is_file() else []
     names = [match[0] for line in lines if (match := re.match(r"[A-Za-z0-9][A-Za-z0-9._-]*", line))]
-    versions = {}
-    for name in sorted(names, key=str.lower):
-        try:
-            versions[name] = importlib.metadata.version(name)
-        except importlib.metadata.PackageNotFoundError:
-            versions[name] = "absent"
-    return versions
+    return {name: _version(name) for name in sorted(names, key=str.lower)}
+
+
+def _version(name: str) -> str:
+    try:
+        return importlib.metadata.version(name)
+    except importlib.metadata.PackageNotFoundError:
+        return "absent"
 
 
 def hardware() -> dict[str, Any]:

@@ -10,6 +10,7 @@ import jinja2
 from markupsafe import Markup
 
 from relane.files import atomic_folder
+from relane.provenance import REPOSITORY, git_state
 from relane.report.gather import Media, Report
 from relane.report.tables import Cell, Table, megabytes
 
@@ -23,7 +24,8 @@ def render(report: Report) -> str:
     )
     inline = {name: Markup((PARTS / file).read_text(encoding="utf-8")) for name, file in _INLINE.items()}
     template = environment.get_template("template.html.j2")
-    return template.render(report=report, provenance=provenance_view(report.provenance), **inline)
+    view = provenance_view(report.provenance, git_state(REPOSITORY))
+    return template.render(report=report, provenance=view, **inline)
 
 
 _INLINE = {"style": "style.css", "script": "sync.js"}
@@ -50,13 +52,33 @@ def _place(item: Media, folder: Path) -> None:
         shutil.copyfile(source, target)
 
 
-def provenance_view(record: dict[str, Any]) -> dict[str, Any]:
-    """The provenance record as facts, tables and the configuration's text."""
-    code, hardware = record.get("code", {}), record.get("hardware", {})
+def commit_text(code: dict[str, Any]) -> str:
+    """A commit and whether the code was as it says."""
     clean = {True: "clean", False: "changed since that commit"}.get(code.get("clean"), "state unknown")
+    return f"{code.get('commit', 'unknown')} ({code.get('why') or clean})"
+
+
+def made_by_table(groups: list[dict[str, Any]], here: str) -> Table:
+    """What made the run's files: a row for each script and state of the code; `here` is the page's own commit."""
+    table = Table("What made the files", ["files", "commit", "code", "weights", ""])
+    for group in groups:
+        weights = ", ".join(f"{name} {digest}" for name, digest in group.get("weights", {}).items())
+        other = "" if group.get("commit") == here else "another commit than this page's"
+        texts = [str(group["files"]), commit_text(group), group.get("code", "–"), weights or "–", other]
+        table.rows.append((str(group.get("script", "unknown")), [Cell(text) for text in texts]))
+    return table
+
+
+def provenance_view(record: dict[str, Any], here: dict[str, Any]) -> dict[str, Any]:
+    """The provenance record as facts, tables and the configuration's text; `here` is the state of the page's code."""
+    code, hardware = record.get("code", {}), record.get("hardware", {})
+    groups = record.get("made_by", [])
+    others = sum(group["files"] for group in groups if group.get("commit") != here["commit"])
     gpus = ", ".join(f"{gpu['name']} ({megabytes(gpu['memory_bytes'])})" for gpu in hardware.get("gpus", []))
     facts = [
-        ("commit", f"{code.get('commit', 'unknown')} ({clean})"),
+        ("this page was made at commit", commit_text(here)),
+        ("provenance was gathered at commit", commit_text(code)),
+        ("files made at another commit", f"{others} of {sum(group['files'] for group in groups)}"),
         ("Python", str(record.get("python", "–"))),
         ("CPU", f"{hardware.get('cpu', '–')}, {hardware.get('cores', '–')} cores"),
         ("memory", megabytes(hardware.get("memory_bytes"))),
@@ -69,4 +91,5 @@ def provenance_view(record: dict[str, Any]) -> dict[str, Any]:
     packages = Table("Packages", ["version"])
     packages.rows = [(name, [Cell(str(version))]) for name, version in record.get("packages", {}).items()]
     config = json.dumps(record.get("config", {}), indent=2, ensure_ascii=False)
-    return {"facts": facts, "tables": [checkpoints, packages], "config": config}
+    tables = [made_by_table(groups, here["commit"]), checkpoints, packages]
+    return {"facts": facts, "tables": tables, "config": config}
