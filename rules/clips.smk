@@ -6,6 +6,8 @@ OUTPUTS: results/{run}/clips/{video}.mp4    H.264, yuv420p, constant rate
          results/{run}/vp/original/...      the clip through the writer once more: the arm without an edit
 """
 
+from snakemake.io import IOFile
+
 
 def local_source(wildcards) -> list[str]:
     """The source as an input file where it is one; objects and streams are fetched by the job itself."""
@@ -42,7 +44,7 @@ def fallen_short(wildcards) -> str:
         frames = json.loads(Path(sidecar).read_text(encoding="utf-8"))["frames"]
     except (OSError, ValueError, KeyError, TypeError):  # not made yet
         return ""
-    made_by = workflow.persistence.params(sidecar) or [] if frames < least else []
+    made_by = workflow.persistence.params(IOFile(sidecar)) or [] if frames < least else []
     same = {repr(clip_flags(wildcards)), repr(source_content(wildcards))} <= set(made_by)
     return f"{frames} frames, {least} wanted" if same else ""
 

@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from relane.digest import code_digest, code_files, weights_digest
+from relane.digest import code_digest, code_files, lora_digest, weights_digest
 
 
 @pytest.fixture
@@ -52,6 +52,107 @@ def test_touching_a_file_and_its_line_ends_move_nothing(scripts):
     (scripts / "relane" / "files.py").write_bytes(b"A = 1  \r\n")
     os.utime(scripts / "mask.py", (1, 1))
     assert digest(scripts / "mask.py") == before
+
+
+def test_comments_docstrings_and_places_move_nothing(scripts):
+    plain = "from relane import files\nclass A:\n    def f(self):\n        return 1\n"
+    told = '''"""A module."""
+
+from relane import files  # why
+
+
+class A:
+    """A class."""
+
+    def f(
+        self,
+    ):
+        """A method."""
+        return (1)
+'''
+    for path in (scripts / "mask.py", scripts / "relane" / "files.py"):
+        path.write_text(plain)
+        before = digest(scripts / "mask.py")
+        path.write_text(told)
+        assert digest(scripts / "mask.py") == before
+
+
+@pytest.mark.parametrize(
+    ("before", "after"),
+    [
+        ("a = 1", "a = 1.0"),
+        ("a = 'b'", "a = b'b'"),
+        ("a = b + c", "a = b - c"),
+        ("def f(a, b): pass", "def f(b, a): pass"),
+        ("def f(a=1): pass", "def f(*, a=1): pass"),
+        ("f(a)", "f(*a)"),
+        ("x = f'{a}'", "x = f'{a!r}'"),
+        ("if a:\n    b\nc", "if a:\n    b\n    c"),
+        ("def f():\n    'said'\n    a", "def f():\n    a\n    'said'"),
+        ("async def f(): pass", "def f(): pass"),
+        ("a: int = 1", "a = 1"),
+    ],
+)
+def test_every_change_of_what_runs_moves_the_digest(scripts, before, after):
+    (scripts / "mask.py").write_text(before)
+    old = digest(scripts / "mask.py")
+    (scripts / "mask.py").write_text(after)
+    assert digest(scripts / "mask.py") != old
+
+
+def weights(path: Path) -> str:
+    weights_digest.cache_clear()
+    return weights_digest(path)
+
+
+def test_large_weights_of_one_size_differ_by_a_byte_anywhere(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    content = bytearray(9 << 20)
+    found = set()
+    for place in (0, 5 << 20, len(content) - 1):
+        content[place] ^= 1
+        (tmp_path / "model.safetensors").write_bytes(content)
+        found |= {weights(tmp_path / "model.safetensors")}
+    assert len(found) == 3
+
+
+def test_a_checkpoint_is_its_weights_and_not_its_place_or_what_lies_beside_them(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    folder = tmp_path / "model"
+    (folder / "unet").mkdir(parents=True)
+    (folder / "unet" / "w.safetensors").write_bytes(b"w" * (2 << 20))
+    before = weights(folder)
+    for name in (".cache/huggingface/x.lock", ".git/HEAD", ".gitattributes", ".revision", "README.md", "LICENSE.txt"):
+        (folder / name).parent.mkdir(parents=True, exist_ok=True)
+        (folder / name).write_text("beside")
+    os.utime(folder / "unet" / "w.safetensors", (1, 1))
+    assert weights(folder) == before
+    folder.rename(tmp_path / ".hidden_elsewhere")
+    (tmp_path / "link").symlink_to(tmp_path / ".hidden_elsewhere")
+    assert weights(tmp_path / ".hidden_elsewhere") == weights(tmp_path / "link") == before
+    (tmp_path / "link" / "unet" / "merges.txt").write_text("counts")
+    assert weights(tmp_path / "link") != before
+
+
+def test_weights_behind_links_count_and_a_ring_of_links_ends(tmp_path):
+    folder, shared = tmp_path / "model", tmp_path / "shared"
+    folder.mkdir()
+    shared.mkdir()
+    (shared / "t5.bin").write_bytes(b"one")
+    (folder / "text_encoder").symlink_to(shared)
+    (folder / "ring").symlink_to(folder)
+    before = weights(folder)
+    (shared / "t5.bin").write_bytes(b"two")
+    assert weights(folder) != before
+
+
+def test_a_loras_scale_beside_its_file_counts(tmp_path):
+    (tmp_path / "adapter_model.safetensors").write_bytes(b"a")
+    (tmp_path / "adapter_config.json").write_text('{"lora_alpha": 8}')
+    before = lora_digest(tmp_path / "adapter_model.safetensors")
+    (tmp_path / "adapter_config.json").write_text('{"lora_alpha": 9}')
+    weights_digest.cache_clear()
+    assert lora_digest(tmp_path / "adapter_model.safetensors") != before
 
 
 def test_weights_digest_sees_content_and_says_absent(tmp_path):

@@ -2,12 +2,14 @@
 
 import json
 import subprocess
+import sys
 from pathlib import Path
 
 import provenance as script
 import pytest
 
 from relane import provenance
+from relane.digest import code_digest
 from relane.errors import InputError
 
 
@@ -40,6 +42,91 @@ def test_outside_a_checkout_the_commit_is_unknown(tmp_path, checkout):
     inner = checkout / "copy"
     inner.mkdir()
     assert provenance.git_state(inner)["commit"] == "unknown"
+
+
+def test_a_checkout_of_another_user_tells_its_commit_too(checkout, monkeypatch):
+    """Git refuses to speak of another user's checkout; its own tests make it believe that it is in one."""
+    before = provenance.git_state(checkout)
+    monkeypatch.setenv("GIT_TEST_ASSUME_DIFFERENT_OWNER", "1")
+    refused = subprocess.run(["git", "-C", checkout, "rev-parse", "HEAD"], capture_output=True, text=True, check=False)
+    assert "dubious ownership" in refused.stderr
+    assert provenance.git_state(checkout) == before
+
+
+def test_a_checkout_that_git_cannot_read_says_why(checkout, capsys):
+    (checkout / ".git" / "HEAD").write_text("nonsense")
+    state = provenance.git_state(checkout)
+    assert (state["commit"], state["clean"]) == ("unknown", "unknown")
+    assert "not a git repository" in state["why"]
+    assert state["why"] in capsys.readouterr().err
+
+
+def test_without_git_the_record_says_so(checkout, monkeypatch):
+    monkeypatch.setenv("PATH", "")
+    assert "git" in provenance.git_state(checkout)["why"]
+
+
+SCRIPT = """
+import argparse, json, sys
+from pathlib import Path
+parser = argparse.ArgumentParser()
+parser.add_argument("--output", type=Path)
+parser.add_argument("--status", type=int, default=0)
+args = parser.parse_args()
+args.output.write_text(json.dumps({"frames": 9}))
+sys.exit(args.status) if args.status else None
+"""
+
+
+def recorded(folder: Path, *flags: str) -> subprocess.CompletedProcess:
+    """A script of this folder, run by scripts/recorded.py as the rules do."""
+    (folder / "work.py").write_text(SCRIPT)
+    command = [sys.executable, Path(script.__file__).with_name("recorded.py"), "--record", folder / "out.json"]
+    command += [folder / "work.py", "--output", folder / "out.json", *flags]
+    return subprocess.run(command, capture_output=True, text=True, check=False)
+
+
+def test_a_stage_writes_what_it_was_made_by_into_its_record(tmp_path):
+    assert recorded(tmp_path).returncode == 0
+    record = json.loads((tmp_path / "out.json").read_text())
+    assert record["frames"] == 9
+    made_by = record["made_by"]
+    assert made_by["script"] == "work.py"
+    assert made_by["code"] == code_digest(tmp_path / "work.py")
+    assert {"commit", "clean"} <= made_by.keys()
+    assert made_by["packages"]["numpy"]
+    assert recorded(tmp_path, "--status=3").returncode == 3
+    assert "made_by" not in json.loads((tmp_path / "out.json").read_text())
+
+
+def made(folder: Path, name: str, **made_by) -> None:
+    path = folder / name
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_text(json.dumps({"made_by": made_by} if made_by else {}))
+
+
+def test_a_run_whose_files_are_of_two_commits_says_so(tmp_path):
+    """As after an update of the code: some files were made anew, the others are as they were."""
+    old, new = {"script": "edit_video.py", "commit": "a" * 40}, {"script": "edit_video.py", "commit": "b" * 40}
+    for number in range(3):
+        video = f"clip{number}.front"
+        made(tmp_path, f"vp/sham/{video}/{video}_vp_edit_sample0.json", **(new if number else old))
+        made(tmp_path, f"clips/{video}.json", script="prepare_clip.py", commit="a" * 40)
+    made(tmp_path, "sam2/clip0.front/timing.json")  # an older release wrote nothing
+    made(tmp_path, "vp/gone/clip0.front/x.json", **old)  # an arm that the run no longer has
+    made(tmp_path, "alpamayo/sham/clip0/clip0_inference.json", script="drive.py", commit="b" * 40)
+    (tmp_path / "config.json").write_text("{}")
+    videos = [f"clip{number}.front" for number in range(3)]
+    flags = ["--run-folder", str(tmp_path), "--videos", *videos, "--arms", "original", "sham"]
+    script.main(["--config-json", str(tmp_path / "config.json"), "--output", str(tmp_path / "p.json"), *flags])
+    groups = json.loads((tmp_path / "p.json").read_text())["made_by"]
+    assert [(group["script"], group["commit"][:1], group["files"]) for group in groups] == [
+        ("drive.py", "b", 1),
+        ("edit_video.py", "a", 1),
+        ("edit_video.py", "b", 2),
+        ("prepare_clip.py", "a", 3),
+        ("unknown", "u", 1),
+    ]
 
 
 def test_packages_are_the_direct_dependencies(tmp_path):

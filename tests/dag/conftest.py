@@ -19,6 +19,10 @@ class Plan(list):
         """Names of the rules that would run."""
         return {job["rule"] for job in self}
 
+    def own(self) -> set[str]:
+        """Names of the rules whose jobs changed themselves; what follows from other jobs anyway is left out."""
+        return {job["rule"] for job in self if job["own"]}
+
     def of(self, rule: str) -> list[dict]:
         """The planned jobs of one rule."""
         return [job for job in self if job["rule"] == rule]
@@ -29,10 +33,29 @@ def plan(
 ) -> Plan:
     """What Snakemake would run for these targets in `workdir`; fails the test with Snakemake's words on an error."""
     request = {"workdir": str(workdir), "targets": targets, "config": config, "configfiles": configfiles}
+    return Plan(ask(request, python))
+
+
+def plans(workdir: Path, *targets: str, configfiles: tuple[str, ...], variants: list[dict]) -> list[Plan]:
+    """The plan of every variant: each is a further configuration over the config files, or a further config file."""
+    requests = [
+        {
+            "workdir": str(workdir),
+            "targets": targets,
+            "config": variant if isinstance(variant, dict) else {},
+            "configfiles": [*configfiles, *([] if isinstance(variant, dict) else [str(variant)])],
+        }
+        for variant in variants
+    ]
+    return [Plan(jobs) for jobs in ask(requests)]
+
+
+def ask(request: dict | list[dict], python: str = sys.executable) -> list:
+    """The answer of plan.py."""
     done = subprocess.run([python, str(PLAN), json.dumps(request)], capture_output=True, text=True, check=False)
     if done.returncode:
         pytest.fail(done.stderr[-3000:])
-    return Plan(json.loads(done.stdout.splitlines()[-1]))
+    return json.loads(done.stdout.splitlines()[-1])
 
 
 def write_sheet(

@@ -229,6 +229,29 @@ def test_cost_of_an_edit_is_shown(folder):
     assert "video12.5 s, 3.0 GiB GPU memory at peak" in page.text
 
 
+def test_the_page_says_which_files_were_made_at_another_commit(folder, monkeypatch):
+    record = read_json(folder / "provenance.json")
+    record["made_by"] = [
+        {
+            "script": "edit_video.py",
+            "code": "0123",
+            "commit": "a" * 40,
+            "clean": True,
+            "weights": {"sam2": "f00"},
+            "files": 7,
+        },
+        {"script": "drive.py", "code": "4567", "commit": "b" * 40, "clean": False, "weights": {}, "files": 2},
+        {"script": "unknown", "commit": "unknown", "clean": "unknown", "files": 1},
+    ]
+    write_json(folder / "provenance.json", record)
+    monkeypatch.setattr("relane.report.page.git_state", lambda _: {"commit": "b" * 40, "clean": True})
+    text = make(folder).text
+    assert f"this page was made at commit{'b' * 40} (clean)" in text
+    assert "files made at another commit7 of 10, 1 unknown" in text
+    assert text.count("another commit than this page's") == 1
+    assert f"{'b' * 40} (changed since that commit)" in text
+
+
 def test_provenance_and_configuration_are_on_the_page(folder):
     page = make(folder)
     record = read_json(folder / "provenance.json")

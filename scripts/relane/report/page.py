@@ -10,7 +10,7 @@ import jinja2
 from markupsafe import Markup
 
 from relane.files import atomic_folder
-from relane.provenance import REPOSITORY, git_state
+from relane.provenance import REPOSITORY, UNKNOWN, git_state
 from relane.report.gather import Media, Report
 from relane.report.tables import Cell, Table, megabytes
 
@@ -58,13 +58,19 @@ def commit_text(code: dict[str, Any]) -> str:
     return f"{code.get('commit', 'unknown')} ({code.get('why') or clean})"
 
 
+def same_commit(group: dict[str, Any], here: str) -> bool | None:
+    """Whether files were made at the page's own commit; None where one of the two is unknown."""
+    known = UNKNOWN not in (group.get("commit", UNKNOWN), here)
+    return group["commit"] == here if known else None
+
+
 def made_by_table(groups: list[dict[str, Any]], here: str) -> Table:
     """What made the run's files: a row for each script and state of the code; `here` is the page's own commit."""
     table = Table("What made the files", ["files", "commit", "code", "weights", ""])
     for group in groups:
         weights = ", ".join(f"{name} {digest}" for name, digest in group.get("weights", {}).items())
-        other = "" if group.get("commit") == here else "another commit than this page's"
-        texts = [str(group["files"]), commit_text(group), group.get("code", "–"), weights or "–", other]
+        note = {True: "", False: "another commit than this page's", None: "commit unknown"}[same_commit(group, here)]
+        texts = [str(group["files"]), commit_text(group), group.get("code", "–"), weights or "–", note]
         table.rows.append((str(group.get("script", "unknown")), [Cell(text) for text in texts]))
     return table
 
@@ -73,12 +79,15 @@ def provenance_view(record: dict[str, Any], here: dict[str, Any]) -> dict[str, A
     """The provenance record as facts, tables and the configuration's text; `here` is the state of the page's code."""
     code, hardware = record.get("code", {}), record.get("hardware", {})
     groups = record.get("made_by", [])
-    others = sum(group["files"] for group in groups if group.get("commit") != here["commit"])
+    files = dict.fromkeys((True, False, None), 0)
+    for group in groups:
+        files[same_commit(group, here["commit"])] += group["files"]
+    others = f"{files[False]} of {sum(files.values())}" + (f", {files[None]} unknown" if files[None] else "")
     gpus = ", ".join(f"{gpu['name']} ({megabytes(gpu['memory_bytes'])})" for gpu in hardware.get("gpus", []))
     facts = [
         ("this page was made at commit", commit_text(here)),
         ("provenance was gathered at commit", commit_text(code)),
-        ("files made at another commit", f"{others} of {sum(group['files'] for group in groups)}"),
+        ("files made at another commit", others),
         ("Python", str(record.get("python", "–"))),
         ("CPU", f"{hardware.get('cpu', '–')}, {hardware.get('cores', '–')} cores"),
         ("memory", megabytes(hardware.get("memory_bytes"))),
