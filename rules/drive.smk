@@ -135,6 +135,12 @@ def t0_us_of(wildcards) -> int:
     return int(named.rpartition("_")[2]) if named else T0_US[0]
 
 
+def record_flags(wildcards, output) -> str:
+    """The records of a job, one an arm, which get `made_by`."""
+    records = [output.results] if isinstance(output.results, str) else output.results
+    return " ".join(shlex.quote(f"--record={path}") for path in records)
+
+
 def pai_root_of(wildcards) -> str:
     """The data set of a clip."""
     root = CLIPS[videos_of(wildcards.clip)[0]].pai_root
@@ -168,7 +174,7 @@ rule drive_arm:
         reasoning=reasoning_of,
         reasoning_from=lambda wildcards, input: relane_config.flags({"reasoning_from": str(input.original) or None}),
         weights=weights("alpamayo"),
-        records=lambda wildcards, output: " ".join(shlex.quote(f"--record={path}") for path in output.results),
+        records=record_flags,
         code=code("drive.py"),
     shell:
         "{ON_GPU} {params.records} --weights {params.weights:q}"

@@ -58,6 +58,24 @@ def ask(request: dict | list[dict], python: str = sys.executable) -> list:
     return json.loads(done.stdout.splitlines()[-1])
 
 
+def lay_over(under: dict, over: dict) -> None:
+    """Lay one configuration over another, section by section, as Snakemake does."""
+    for key, value in over.items():
+        if isinstance(value, dict) and isinstance(under.get(key), dict):
+            lay_over(under[key], value)
+        else:
+            under[key] = value
+
+
+def respelled(value):
+    """The same value in another spelling: keys in reverse order, 10.0 for 10."""
+    if isinstance(value, dict):
+        return {key: respelled(value[key]) for key in reversed(list(value))}
+    if isinstance(value, list):
+        return [respelled(item) for item in value]
+    return float(value) if isinstance(value, int) and not isinstance(value, bool) else value
+
+
 def write_sheet(
     path: Path, clips: int, camera: str = "camera_front_wide_120fov", pai_root: str = "hf://x/y@main"
 ) -> str:

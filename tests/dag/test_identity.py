@@ -20,7 +20,7 @@ import yaml
 from relane import config as relane_config
 from tests import foreign_videos
 
-from .conftest import ROOT, ask, plans
+from .conftest import ROOT, ask, lay_over, plans, respelled
 
 CAMERA = foreign_videos.CAMERA
 TARGETS = ("all", "drive", "dataset", "lora")
@@ -45,14 +45,6 @@ class Run:
     def own(self, *variants: dict | str) -> list[set[str]]:
         """The rules whose jobs changed themselves."""
         return [plan.own() for plan in self.replan(*variants)]
-
-
-def lay_over(under: dict, over: dict) -> None:
-    for key, value in over.items():
-        if isinstance(value, dict) and isinstance(under.get(key), dict):
-            lay_over(under[key], value)
-        else:
-            under[key] = value
 
 
 def sources(folder: Path) -> None:
@@ -121,15 +113,6 @@ def changed(finished: Run) -> Iterator:
     for path, (content, stat) in saved.items():
         path.write_bytes(content)
         os.utime(path, ns=(stat.st_atime_ns, stat.st_mtime_ns))
-
-
-def respelled(value):
-    """The same value in another spelling: keys in reverse order, 10.0 for 10."""
-    if isinstance(value, dict):
-        return {key: respelled(value[key]) for key in reversed(list(value))}
-    if isinstance(value, list):
-        return [respelled(item) for item in value]
-    return float(value) if isinstance(value, int) and not isinstance(value, bool) else value
 
 
 def test_an_undisturbed_run_plans_nothing(finished):

@@ -1,11 +1,14 @@
 """What a change makes run again, on top of a finished run: asserted on the plan."""
 
+import json
 import os
+import shutil
 from pathlib import Path
 
 import pytest
+import yaml
 
-from tests.dag.conftest import plan
+from tests.dag.conftest import lay_over, plan, plans, respelled
 
 EDITS_AND_AFTER = {
     "edit_video",
@@ -14,6 +17,7 @@ EDITS_AND_AFTER = {
     "drive_arm",
     "draw_overlay",
     "effects",
+    "provenance",
     "page",
     "all",
 }
@@ -45,10 +49,53 @@ def test_an_undisturbed_run_plans_nothing(demo):
     assert replan(demo) == []
 
 
-def test_touching_a_script_replans_nothing(demo):
-    for script in (demo / "scripts").glob("*.py"):
-        os.utime(script)
+def test_touching_any_file_replans_nothing(demo):
+    """Scripts, the chunk zips of the world (some megabytes each), checkpoints, sheets and results."""
+    touched = [
+        path for name in ("scripts", "build", "resources", "config", "results") for path in (demo / name).rglob("*")
+    ]
+    assert any(path.suffix == ".zip" and path.stat().st_size > 1 << 20 for path in touched)
+    for path in sorted(touched, reverse=True):
+        if path.is_file():
+            os.utime(path)
     assert replan(demo) == []
+
+
+def test_a_comment_or_docstring_in_what_every_stage_imports_replans_nothing(demo, edited):
+    for name in ("errors", "files", "cli"):
+        edited(f"scripts/relane/{name}.py", '"""', '"""In other words: ')
+        edited(f"scripts/relane/{name}.py", "\n\n\n", "\n\n# So it is.\n\n\n")
+    assert replan(demo) == []
+
+
+def test_spelling_places_and_devices_replan_nothing(demo):
+    """Every key at its own value, in reverse order and as 10.0 for 10; checkpoints moved; other devices and workers."""
+    config = yaml.safe_load((demo / "config" / "config.yaml").read_text())
+    lay_over(config, yaml.safe_load((demo / "config" / "demo.yaml").read_text()))
+    spelled = demo / "respelled.yaml"
+    spelled.write_text(yaml.safe_dump(respelled(config), sort_keys=False))
+    shutil.copytree(demo / "resources" / "tiny", demo / "build" / "moved", dirs_exist_ok=True)
+    moved = {name: f"build/moved/{Path(path).name}" for name, path in config["checkpoints"].items() if "tiny" in path}
+    places = {"checkpoints": moved, "devices": dict.fromkeys(config["devices"], "cpu"), "workers": {"enabled": False}}
+    places |= {"video": {"share_posteriors": False}, "clip": {"min_frames": 9}}
+    variants = [str(spelled), places]
+    assert plans(demo, configfiles=(str(demo / "config" / "demo.yaml"),), variants=variants) == [[], []]
+
+
+def test_every_record_says_what_made_it_and_the_runs_record_counts_them(demo):
+    results = demo / "results" / "demo"
+    folders = ("clips", "sam2/*", "vp/*/*", "alpamayo/*/*", ".")
+    records = [path for folder in folders for path in results.glob(f"{folder}/*.json")]
+    records = [path for path in records if path.name not in ("provenance.json", "inference_summary.json")]
+    scripts = {path: json.loads(path.read_text()).get("made_by", {}).get("script") for path in records}
+    assert [str(path) for path, script in scripts.items() if script is None] == []
+    groups = json.loads((results / "provenance.json").read_text())["made_by"]
+    counted = {group["script"]: group["files"] for group in groups}
+    assert counted == {script: list(scripts.values()).count(script) for script in set(scripts.values())}
+    by_script = {group["script"]: set(group["weights"]) for group in groups}
+    assert by_script["edit_video.py"] == {"cogvideox", "videopainter"}
+    assert by_script["first_frame.py"] == {"flux_fill", "qwen"}
+    assert by_script["prepare_clip.py"] == set()
 
 
 def test_one_instructions_text_replans_that_instruction_only(demo):
@@ -67,12 +114,12 @@ def test_one_instructions_text_replans_that_instruction_only(demo):
 
 
 def test_a_line_in_the_painter_replans_the_edits_and_what_follows_and_no_masks(demo, edited):
-    edited("scripts/relane/videopainter/windows.py", "import", "# A comment more.\nimport")
+    edited("scripts/relane/videopainter/windows.py", "\nimport", "\nA_LINE_MORE = 1\nimport")
     assert replan(demo).rules() == EDITS_AND_AFTER
 
 
 def test_a_line_in_the_masks_code_replans_everything_after_the_masks(demo, edited):
-    edited("scripts/relane/sam2_video.py", "import", "# A comment more.\nimport")
+    edited("scripts/relane/sam2_video.py", "\nimport", "\nA_LINE_MORE = 1\nimport")
     rules = replan(demo).rules()
     assert {"segment_road", "select_region", "first_frame", *EDITS_AND_AFTER} <= rules
     assert "prepare_clip" not in rules
