@@ -1,9 +1,11 @@
 """Planning helpers: a clip sheet of any size, and the plan for it."""
 
 import json
+import os
 import shutil
 import subprocess
 import sys
+import time
 from pathlib import Path
 
 import pytest
@@ -56,6 +58,16 @@ def ask(request: dict | list[dict], python: str = sys.executable) -> list:
     if done.returncode:
         pytest.fail(done.stderr[-3000:])
     return json.loads(done.stdout.splitlines()[-1])
+
+
+def touch_backwards(folder: Path) -> list[Path]:
+    """Touch every file below a folder, the oldest last: inputs are then newer than their outputs."""
+    found = [path for path in folder.rglob("*") if path.is_file() and not path.is_symlink()]
+    files = [path for path in found if not any(part.startswith(".snakemake") for part in path.parts)]
+    start_ns = time.time_ns()
+    for number, path in enumerate(sorted(files, key=lambda path: -path.stat().st_mtime_ns)):
+        os.utime(path, ns=(0, start_ns + number * 10**6))
+    return files
 
 
 def lay_over(under: dict, over: dict) -> None:
