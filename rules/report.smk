@@ -9,10 +9,13 @@ CONFIG_RECORD = relane_config.canonical(config)
 
 
 def run_identity() -> dict:
-    """The configuration that decides the run's results: no instant where no clip can be driven, no LoRA's place."""
-    clip = IDENTITY["clip"]
+    """The configuration that decides the run's results: no instant where none decides anything, no LoRA's place."""
+    clip, idle = IDENTITY["clip"], []
     if not any(clip.drivable for clip in CLIPS.values()):
-        clip = {key: value for key, value in clip.items() if key not in ("t0_us", "anchor")}
+        idle = ["t0_us", "anchor"]
+    elif not config["drive"]["enabled"] and clip["anchor"] == "start":
+        idle = ["t0_us"]
+    clip = {key: value for key, value in clip.items() if key not in idle}
     lora = IDENTITY["first_frame"]["lora"] if LORA_PATH in trained_lora(None) else painter_weights(None)
     return {**IDENTITY, "clip": clip, "first_frame": {**IDENTITY["first_frame"], "lora": lora if LORA_PATH else ""}}
 
