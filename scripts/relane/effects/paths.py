@@ -7,6 +7,8 @@ only x and y count. Sample k of one arm is compared with sample k of the other.
 import numpy as np
 from scipy.spatial.distance import cdist
 
+from relane.effects.along import lateral_longitudinal
+
 DT = 0.1  # seconds: the driving model's clock
 THRESHOLD = 0.5  # metres: from here on an edited path counts as another path
 
@@ -31,15 +33,6 @@ def headings(path: np.ndarray, slowest: float = 0.1) -> np.ndarray:
     last = np.maximum.accumulate(np.where(moving, np.arange(step.shape[-2]), -1), axis=-1)
     angle = np.arctan2(step[..., 1], step[..., 0])
     return np.where(last >= 0, np.take_along_axis(angle, np.maximum(last, 0), -1), 0.0)
-
-
-def difference_in_path_frame(edited: np.ndarray, base: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """`edited - base` split in the base path's own frame: lateral (positive to the left) and longitudinal (positive
-    onwards), each (..., T) metres."""
-    delta = np.asarray(edited, np.float64)[..., :2] - np.asarray(base, np.float64)[..., :2]
-    angle = headings(base)
-    c, s = np.cos(angle), np.sin(angle)
-    return delta[..., 1] * c - delta[..., 0] * s, delta[..., 0] * c + delta[..., 1] * s
 
 
 def speeds(path: np.ndarray) -> np.ndarray:
@@ -86,15 +79,18 @@ def energy_distance(a: np.ndarray, b: np.ndarray, permutations: int, rng: np.ran
 def compare(edited: np.ndarray, base: np.ndarray) -> dict[str, float | None]:
     """Effects on the path of one clip: edited and base (K, T, 2+) with shared noise. Raises ValueError on shapes.
 
-    displacement_m: distance between paired paths, mean over samples and time; _end_m at the last waypoint.
-    lateral_m, longitudinal_m (and _end_m): its signed parts in the base path's frame, left and onwards positive.
+    displacement_m: distance between paired paths at the same time, mean over samples and time; _end_m at the last
+    waypoint. lateral_m, longitudinal_m (and _end_m): the edited path beside and along the base path, whatever its speed
+    (`relane.effects.along`), left and ahead positive.
     first_beyond_s: when the mean distance over samples first exceeds 0.5 m; None if never.
-    speed_change_mps, speed_end_change_mps, curvature_change_per_m: edited minus base, mean over samples.
+    speed_change_mps: change of the travelled arc length over the time, so curvature does not enter;
+    speed_end_change_mps of the last step; curvature_change_per_m: of the mean curvature. All edited minus base, mean
+    over samples.
     """
     if np.shape(edited) != np.shape(base) or np.ndim(base) != 3:
         raise ValueError(f"paths of shape {np.shape(edited)} against {np.shape(base)}: need the same (K, T, 2+)")
-    lateral, longitudinal = difference_in_path_frame(edited, base)
-    distance = np.hypot(lateral, longitudinal)
+    lateral, longitudinal = lateral_longitudinal(edited, base)
+    distance = apart(edited, base)
     speed = speeds(edited) - speeds(base)
     return {
         "displacement_m": float(distance.mean()),
@@ -108,6 +104,11 @@ def compare(edited: np.ndarray, base: np.ndarray) -> dict[str, float | None]:
         "speed_end_change_mps": float(speed[:, -1].mean()),
         "curvature_change_per_m": float((mean_curvature(edited) - mean_curvature(base)).mean()),
     }
+
+
+def apart(a: np.ndarray, b: np.ndarray) -> np.ndarray:
+    """Distance in metres of two paths (..., T, 2+) at the same time, (..., T)."""
+    return np.linalg.norm(np.asarray(a, np.float64)[..., :2] - np.asarray(b, np.float64)[..., :2], axis=-1)
 
 
 def accuracy_change(edited: np.ndarray, base: np.ndarray, truth: np.ndarray) -> dict[str, float]:
