@@ -63,6 +63,16 @@ def test_an_unchanged_video_scores_perfectly_and_json_can_say_so(tmp_path: Path)
     assert "4 frames equal the source's" in case.text
 
 
+def test_the_label_stands_under_closeness_to_the_source_with_what_it_rewards(tmp_path: Path):
+    case = Case(tmp_path, road(1), road(1), masks(1))
+    result = case.run()
+    before, _, after = case.text.partition("Closeness to the source\n")
+    assert "EXCELLENT" not in before
+    assert after.startswith("Label: EXCELLENT")
+    assert "nothing was changed scores best" in after
+    assert "scores best" in result["label_says"]
+
+
 def test_an_edit_inside_the_mask_leaves_the_background_untouched(tmp_path: Path):
     edited = road()
     edited[masks() > 0] = (np.array([60, 60, 60]) + edited[masks() > 0] // 2).astype(np.uint8)

@@ -259,6 +259,12 @@ def test_a_clips_own_plot_stands_with_the_clip(folder):
     assert f"paths_{CLIP}-2.png" not in html
 
 
+def test_the_label_is_called_closeness_to_the_source_and_says_that_doing_nothing_scores_best(folder):
+    page = make(folder)
+    assert "closeness to the source: GOOD" in page.text
+    assert "a video in which nothing was changed scores best" in page.text
+
+
 def test_cost_of_an_edit_is_shown(folder):
     page = make(folder)
     assert "first frame4.2 s, 1.0 GiB host memory at peak" in page.text
