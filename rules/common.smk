@@ -13,6 +13,7 @@ sys.path.insert(0, str(Path(workflow.basedir) / "scripts"))
 from relane import config as relane_config
 from relane import edited as relane_edited
 from relane import instructions as relane_instructions
+from relane import optional as relane_optional
 from relane.digest import code_digest, weights_digest
 from relane.errors import InputError
 from relane.sheet import Clip, check_clips, read_sheet
