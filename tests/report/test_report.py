@@ -212,7 +212,7 @@ def test_the_share_of_clips_that_moved_stands_before_all_means(folder):
     titles = [caption for caption, _ in page.tables]
     assert titles[0] == "Clips that moved"
     rows = table_rows(page, "Clips that moved")
-    assert rows[EDIT] == ["8", "7", "87.5%", "10.0% to 90.0%", "80.0%", "not claimed: fewer than 40 clips"]
+    assert rows[EDIT] == ["8", "7", "87.5%", "10.0% to 90.0%", "80.0%", "not claimed: fewer than 40 clips with a sham"]
     assert "averaged over the time, samples and instants of a clip, is beyond 0.1 m" in page.text
     write_json(folder / "effects.json", run_folder.effects(n=40))
     rows = table_rows(make(folder), "Clips that moved")

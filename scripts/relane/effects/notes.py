@@ -30,7 +30,7 @@ def on_claim(arm: str, summary: Mapping[str, Any]) -> str:
     line = f"{arm}: {moved['moved']} of {clips} clip{'s' if clips != 1 else ''} moved beyond {margin} on average"
     if moved["moved"]:
         line += f", {moved['share']:.1%} (exact 95 % interval {moved['low']:.1%} to {moved['high']:.1%})"
-    if moved["at_most"] < 1:
+    if moved["share"] < 0.5:
         line += f": at most {moved['at_most']:.1%} of clips do (exact, one-sided 95 %)"
     if mean and mean["shown"]:
         line += (

@@ -183,8 +183,8 @@ def reasoning(inference: dict[str, Any]) -> list[str]:
 MAIN_QUANTITIES = ("displacement_m", "displacement_end_m", "lateral_m", "longitudinal_m", "speed_change_mps")
 DOUBTFUL = " *"
 DOUBT = (
-    "* No clip moved, or all of a few did: the interval of the mean knows nothing of clips that answer otherwise "
-    "and were not driven. The share of clips that moved says what may be said."
+    "* No clip of the arm moved, or all of a few did: the interval knows nothing of clips that answer otherwise and "
+    "were not driven. Read the share of clips that moved."
 )
 EFFECT_COLUMNS = ["clips", "effect (mean)", "95 % interval", "p", "minus sham", "95 % interval", "p", "floor (95 %)"]
 
@@ -230,7 +230,8 @@ def _moved(arms: dict[str, Any], fewest: int, path: Path) -> Table:
             shown = "shown" if mean["shown"] else "not shown"
             cells.append(Cell(f"{bound}; within {number(mean['margin_m'], '{:g}')} m: {shown}"))
         else:
-            cells.append(Cell(f"not claimed: fewer than {fewest} clips", absent=True))
+            of = "clips with a sham" if summary.get("kind") == "edit" else "clips"
+            cells.append(Cell(f"not claimed: fewer than {fewest} {of}", absent=True))
         table.rows.append((arm, cells))
         margin = number(found.get("beyond_m"), "{:g}")
     table.notes.append(
