@@ -126,6 +126,20 @@ def test_a_lane_change_by_a_car_that_also_speeds_up_is_told_in_its_two_parts():
     assert longitudinal[:, -1] == pytest.approx(3.0 * 6.4)
 
 
+def bend(speed: float) -> np.ndarray:
+    """Straight for 20 m, then to the left on a circle of 50 m."""
+    s = speed * T
+    angle = np.maximum(s - 20, 0) / 50
+    x, y = np.minimum(s, 20) + 50 * np.sin(angle), 50 * (1 - np.cos(angle))
+    return np.repeat(np.stack([x, y, 0 * T], -1)[None], 3, 0)
+
+
+def test_a_slower_car_that_has_not_reached_the_bend_does_not_steer_less():
+    assert paths.compare(bend(5), bend(10))["curvature_change_per_m"] == pytest.approx(0, abs=3e-4)
+    assert paths.compare(bend(10), bend(5))["curvature_change_per_m"] == pytest.approx(0, abs=3e-4)
+    assert paths.compare(arc(10), bend(10))["curvature_change_per_m"] < -0.01
+
+
 @settings(max_examples=20, deadline=None)
 @given(speed=st.floats(3, 20), curvature=CURVATURES)
 def test_the_change_of_speed_knows_no_curvature(speed, curvature):

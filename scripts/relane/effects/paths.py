@@ -40,14 +40,28 @@ def speeds(path: np.ndarray) -> np.ndarray:
     return np.linalg.norm(np.diff(_with_origin(path), axis=-2), axis=-1) / DT
 
 
-def mean_curvature(path: np.ndarray) -> np.ndarray:
-    """Turn from the first to the last waypoint over the distance travelled, (...) in 1/m, positive to the left.
+def curvature_change(edited: np.ndarray, base: np.ndarray) -> np.ndarray:
+    """Change of the mean curvature, turn over distance travelled, of paths (K, T, 2+): (K,) in 1/m, left positive.
 
-    0 for a path shorter than a metre, whose direction says nothing.
+    Over as many metres as the shorter of the two, so that a slower car is not held against a bend that it has not
+    reached. 0 where that is less than a metre, whose direction says nothing.
     """
+    arcs, turns = zip(*((np.cumsum(speeds(path), -1) * DT, _turn(path)) for path in (edited, base)), strict=True)
+    change = np.zeros(len(arcs[0]))
+    for k in range(len(change)):
+        metres = min(arc[k, -1] for arc in arcs)
+        if metres > 1.0:
+            new, old = (
+                np.interp(metres, arc[k], turn[k]) / max(metres - arc[k, 0], 1e-9)
+                for arc, turn in zip(arcs, turns, strict=True)
+            )
+            change[k] = new - old
+    return change
+
+
+def _turn(path: np.ndarray) -> np.ndarray:
     angle = np.unwrap(headings(path), axis=-1)
-    length = speeds(path).sum(-1) * DT
-    return np.where(length > 1.0, (angle[..., -1] - angle[..., 0]) / np.maximum(length, 1.0), 0.0)
+    return angle - angle[..., :1]
 
 
 def first_beyond(distance: np.ndarray, threshold: float = THRESHOLD) -> float | None:
@@ -84,8 +98,8 @@ def compare(edited: np.ndarray, base: np.ndarray) -> dict[str, float | None]:
     (`relane.effects.along`), left and ahead positive.
     first_beyond_s: when the mean distance over samples first exceeds 0.5 m; None if never.
     speed_change_mps: change of the travelled arc length over the time, so curvature does not enter;
-    speed_end_change_mps of the last step; curvature_change_per_m: of the mean curvature. All edited minus base, mean
-    over samples.
+    speed_end_change_mps of the last step; curvature_change_per_m: of the mean curvature over as many metres of both.
+    All edited minus base, mean over samples.
     """
     if np.shape(edited) != np.shape(base) or np.ndim(base) != 3:
         raise ValueError(f"paths of shape {np.shape(edited)} against {np.shape(base)}: need the same (K, T, 2+)")
@@ -102,7 +116,7 @@ def compare(edited: np.ndarray, base: np.ndarray) -> dict[str, float | None]:
         "first_beyond_s": first_beyond(distance.mean(0)),
         "speed_change_mps": float(speed.mean()),
         "speed_end_change_mps": float(speed[:, -1].mean()),
-        "curvature_change_per_m": float((mean_curvature(edited) - mean_curvature(base)).mean()),
+        "curvature_change_per_m": float(curvature_change(edited, base).mean()),
     }
 
 

@@ -28,7 +28,7 @@ QUANTITIES = {
     "longitudinal_end_m": ("m", "shift along the original path at the last waypoint", True),
     "speed_change_mps": ("m/s", "change of the mean speed: travelled arc length over time, free of curvature", True),
     "speed_end_change_mps": ("m/s", "change of the speed at the last waypoint", True),
-    "curvature_change_per_m": ("1/m", "change of the mean curvature, left positive", True),
+    "curvature_change_per_m": ("1/m", "change of the mean curvature over as many metres of both, left positive", True),
     "ade_change_m": ("m", "change of ADE against the recorded future, mean over samples", True),
     "min_ade_change_m": ("m", "change of minADE against the recorded future", True),
     "fde_change_m": ("m", "change of FDE against the recorded future", True),
