@@ -52,22 +52,28 @@ def _polyline(base: np.ndarray, reach: np.ndarray) -> _Line:
     for t in range(base.shape[1]):
         far = np.linalg.norm(base[:, t] - vertices[:, t], axis=-1) >= SPACING
         vertices[:, t + 1] = np.where(far[:, None], base[:, t], vertices[:, t])
-    ahead, length = _parts(vertices)
-    angle = np.unwrap(np.arctan2(ahead[..., 1], ahead[..., 0]), axis=-1)
-    at = np.cumsum(length, -1) - length
-    # The last part that has a length, and the turn between its middle and that of the part `END` before it.
-    rows, last = np.arange(len(base)), length.shape[1] - 1 - np.argmax(length[:, ::-1] > 0, axis=-1)
-    first = np.argmax((at + length >= (at + length)[:, -1:] - END) & (length > 0), axis=-1)
-    middle = at + length / 2
-    apart = middle[rows, last] - middle[rows, first]
-    turn = np.where(apart > END / 2, angle[rows, last] - angle[rows, first], 0.0) / np.maximum(apart, END / 2)
-    turn = np.clip(turn, -SHARPEST, SHARPEST)
-    along = reach[:, None] / BEYOND * (np.arange(BEYOND) + 0.5) + length[rows, last][:, None] / 2
-    heading = angle[rows, last][:, None] + np.clip(turn[:, None] * along, -TURN, TURN)
-    step = np.stack([np.cos(heading), np.sin(heading)], -1) * (reach / BEYOND)[:, None, None]
-    vertices = np.concatenate([vertices, vertices[:, -1:] + np.cumsum(step, 1)], 1)
+    vertices = np.concatenate([vertices, _continued(vertices, reach)], 1)
     ahead, length = _parts(vertices)
     return _Line(vertices[:, :-1], ahead, length, np.cumsum(length, -1) - length)
+
+
+def _continued(vertices: np.ndarray, reach: np.ndarray) -> np.ndarray:
+    """Vertices (K, BEYOND, 2) that go on from the last of (K, S, 2) for `reach` (K,) metres, turning as before."""
+    ahead, length = _parts(vertices)
+    angle = np.unwrap(np.arctan2(ahead[..., 1], ahead[..., 0]), axis=-1)
+    ends = np.cumsum(length, -1)
+    # The last part that has a length, and the turn from the middle of the part `END` before it to its own.
+    rows, last = np.arange(len(vertices)), length.shape[1] - 1 - np.argmax(length[:, ::-1] > 0, axis=-1)
+    first = np.argmax((ends >= ends[:, -1:] - END) & (length > 0), axis=-1)
+    middle = ends - length / 2
+    metres = middle[rows, last] - middle[rows, first]
+    turn = np.where(metres > END / 2, angle[rows, last] - angle[rows, first], 0.0) / np.maximum(metres, END / 2)
+    turn = np.clip(turn, -SHARPEST, SHARPEST)
+    part = reach / BEYOND
+    along = part[:, None] * (np.arange(BEYOND) + 0.5) + length[rows, last][:, None] / 2
+    heading = angle[rows, last][:, None] + np.clip(turn[:, None] * along, -TURN, TURN)
+    step = np.stack([np.cos(heading), np.sin(heading)], -1) * part[:, None, None]
+    return vertices[:, -1:] + np.cumsum(step, 1)
 
 
 def _parts(vertices: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
