@@ -1,9 +1,9 @@
 """What may be said of an arm: which share of clips moved, and whether the mean is as good as zero.
 
-A mean over a few clips says nothing of clips that answer seldom and far: of 40 clips without any, one in eight studies
-hides 5 % of clips that move by 4 m. So the claim is the share of clips that moved, with an exact interval, and the mean
+A mean over a few clips says nothing of clips that answer seldom and far: where 5 % of clips move by 4 m, one study in
+eight of 40 clips meets none of them. So the claim is the share of clips that moved, with an exact interval, and the mean
 is called zero only where even the clips that the interval cannot rule out would not lift it over the margin
-(benchmarks/effects_coverage.py shows the rates of false claims).
+(benchmarks/EFFECTS.md has the rates of false claims).
 """
 
 from collections.abc import Mapping, Sequence
@@ -78,7 +78,7 @@ def interval_holds(found: Mapping[str, Any]) -> bool:
     """Whether 95 % intervals of means over these clips (`moved`) cover as promised where clips answer seldom.
 
     Where none moved, the interval knows nothing of the size of rarer moves; where all of a few did, nothing of clips
-    that stay. Everywhere else it covered the mean in nine of ten simulated studies or more.
+    that stay. Elsewhere it covered the mean in 89 to 100 % of simulated studies (benchmarks/EFFECTS.md).
     """
     alike = found["moved"] == found["clips"] and found["clips"] < FEWEST_ALIKE
     return found["moved"] > 0 and not alike
