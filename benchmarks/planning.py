@@ -62,7 +62,7 @@ def pretend_done(folder: Path, sheet: Path) -> int:
         # Private, and therefore why Snakemake's version is pinned.
         inner = workflow._workflow_store
         inner.iocache.deactivate()
-        jobs = inner.dag.needrun_jobs(exclude_finished=False)
+        jobs = list(inner.dag.needrun_jobs(exclude_finished=False))  # an iterator, and used twice
         outputs = [output for job in jobs for output in job.output]
         for output in outputs:
             write_empty(Path(output), directory=bool(output.is_directory))

@@ -15,6 +15,7 @@ sys.path.insert(0, str(Path(workflow.basedir) / "scripts"))
 from relane import config as relane_config
 from relane import edited as relane_edited
 from relane import instructions as relane_instructions
+from relane import optional as relane_optional
 from relane import origin
 from relane.digest import code_digest, lora_digest, weights_digest
 from relane.errors import InputError

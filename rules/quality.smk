@@ -4,6 +4,10 @@ INPUTS:  the clip, the edited video, results/{run}/sam2/{video}/region.npz
 OUTPUTS: results/{run}/vp/{instruction}/{video}/eval_{video}.txt, .json
 """
 
+# Said once, where the run is planned, and not by every job that reads this file again.
+if EDIT_ARMS and workflow.is_main_process and relane_optional.left_out(config["checkpoints"]):
+    print(relane_optional.left_out(config["checkpoints"]), file=sys.stderr)
+
 
 rule evaluate_edit:
     """PSNR, SSIM, LPIPS, MSE, MAE, temporal consistency, CLIP score, background, seam and flicker."""

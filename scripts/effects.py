@@ -31,7 +31,7 @@ def parser() -> argparse.ArgumentParser:
         "--equivalence-margin-m",
         type=float,
         default=0.1,
-        help="metres within which a shift counts as none, if shown (default: %(default)s)",
+        help="metres: a clip whose paths stay within it on average counts as not moved (default: %(default)s)",
     )
     add("--no-driving-reason", default="", help="why there are no rollouts; written in place of results")
     add("--csv", required=True, help="a row per clip and arm")
@@ -44,7 +44,8 @@ def parser() -> argparse.ArgumentParser:
 
 def run(args: argparse.Namespace) -> None:
     """Read all, then write all. Raises InputError on a missing, damaged or contradicting rollout."""
-    from relane.effects.study import arm_order, read_rollout, study
+    from relane.effects.pairs import arm_order
+    from relane.effects.study import read_rollout, study
     from relane.files import atomic_folder, read_json, write_json, write_text
     from relane.runreport import run_report
 

@@ -2,7 +2,7 @@
 
 PSNR, SSIM, LPIPS, MSE, MAE, temporal consistency and CLIP score over the full frame and inside the mask (of both
 videos), background preservation outside it, the seam at its edge, and flicker: definitions in relane/metrics.py and
-relane/quality.py. A metric whose weights are not given is reported as absent (null), with the reason.
+relane/quality.py. A metric whose weights are not given or not there is reported as absent (null), with the reason.
 """
 
 import argparse
@@ -26,11 +26,9 @@ def parser() -> argparse.ArgumentParser:
     p.add_argument("--inpaint-masks", required=True, help="NPZ, arr_0 (T, H, W), not 0 = edited region")
     p.add_argument("--prompt", default="", help="text for the CLIP score; blank: taken from --first-frame-json")
     p.add_argument("--first-frame-json", default="", help="JSON whose `prompt` (or `caption`) is the text")
-    p.add_argument("--clip-score-model", default="", help="CLIP folder for the CLIP score; blank: absent")
-    p.add_argument("--clip-temporal-model", default="", help="CLIP folder for temporal consistency; blank: absent")
-    p.add_argument(
-        "--lpips-weights", default="", help="folder of squeezenet1_1, alexnet or vgg16 weights; blank: absent"
-    )
+    p.add_argument("--clip-score-model", default="", help="CLIP folder for the CLIP score; blank or not there: absent")
+    p.add_argument("--clip-temporal-model", default="", help="CLIP folder for temporal consistency; the same")
+    p.add_argument("--lpips-weights", default="", help="folder of squeezenet1_1, alexnet or vgg16 weights; the same")
     p.add_argument("--device", default="auto", help="auto, cpu, cuda or cuda:N (auto: cuda when there is one)")
     p.add_argument("--dtype", choices=("float32", "bfloat16"), default="float32", help="of the CLIP models")
     p.add_argument("--text", required=True, help="output: the table")
@@ -39,29 +37,31 @@ def parser() -> argparse.ArgumentParser:
 
 
 def load(args: argparse.Namespace):
-    """The networks that the flags name. Raises InputError for a folder that is missing or lacks a file."""
+    """The networks that the flags name, as far as their folders are there. Raises InputError where one lacks a file."""
     import torch
 
+    from relane.optional import why_absent
     from relane.quality import Clip, Networks, load_lpips
 
     device = args.device if args.device != "auto" else ("cuda" if torch.cuda.is_available() else "cpu")
     networks, dtype = Networks(device=device), getattr(torch, args.dtype)
-    blank = "its weights folder is not configured ({} is empty)"
-    if args.clip_score_model:
-        networks.clip_score = Clip(args.clip_score_model, device, dtype)
-        networks.used["clip_score"] = Path(args.clip_score_model).name
-    else:
-        networks.absent["clip_score"] = blank.format("checkpoints.clip_score")
-    if args.clip_temporal_model:
-        same = args.clip_temporal_model == args.clip_score_model
-        networks.clip_temporal = networks.clip_score if same else Clip(args.clip_temporal_model, device, dtype)
-        networks.used["temporal_consistency"] = Path(args.clip_temporal_model).name
-    else:
-        networks.absent["temporal_consistency"] = blank.format("checkpoints.clip_temporal")
-    if args.lpips_weights:
-        networks.lpips, networks.used["lpips"] = load_lpips(args.lpips_weights, device)
-    else:
-        networks.absent["lpips"] = blank.format("checkpoints.lpips")
+    folders = {
+        "clip_score": args.clip_score_model,
+        "temporal_consistency": args.clip_temporal_model,
+        "lpips": args.lpips_weights,
+    }
+    keys = {"temporal_consistency": "clip_temporal"}
+    networks.absent = {name: why for name, of in folders.items() if (why := why_absent(keys.get(name, name), of))}
+    there = {name: folder for name, folder in folders.items() if name not in networks.absent}
+    if folder := there.get("clip_score"):
+        networks.clip_score = Clip(folder, device, dtype)
+        networks.used["clip_score"] = Path(folder).name
+    if folder := there.get("temporal_consistency"):
+        same = folder == there.get("clip_score")
+        networks.clip_temporal = networks.clip_score if same else Clip(folder, device, dtype)
+        networks.used["temporal_consistency"] = Path(folder).name
+    if folder := there.get("lpips"):
+        networks.lpips, networks.used["lpips"] = load_lpips(folder, device)
     return networks
 
 

@@ -1,18 +1,23 @@
 """Fetch the models of the pipeline from the Hugging Face hub into one folder, each at one fixed commit.
 
     python scripts/fetch_checkpoints.py --list
-    HF_TOKEN=... python scripts/fetch_checkpoints.py sam2 flux_fill --output checkpoints
+    HF_TOKEN=... python scripts/fetch_checkpoints.py
+    HF_TOKEN=... python scripts/fetch_checkpoints.py alpamayo alpamayo_vlm --output checkpoints
 
-Nothing is fetched that is not named. The table below pins commits where they are known from public use; VideoPainter's
-is not, so its revision is `main`. Whatever the revision, the first fetch writes the commit it got, with the size and
-SHA-256 of every file, into `checkpoints.lock.json` beside the models, and each later fetch (also on another machine
-that is given the lock file) must give exactly that or stop. Put the lock file under version control. The sizes are
-approximate; licences and gates are the owners' and may change. A gated model needs its terms accepted on its page and
-HF_TOKEN in the environment; a token is never taken from a flag. A broken fetch goes on when run again.
+Without names it fetches what the edits and their metrics need by default; the driving model is fetched by name. The
+table below pins commits where they are known from public use; VideoPainter's is not, so its revision is `main`.
+Whatever the revision, the first fetch writes the commit it got, with the size and SHA-256 of every file, into
+`checkpoints.lock.json` beside the models, and each later fetch (also on another machine that is given the lock file)
+must give exactly that or stop. Put the lock file under version control. The sizes are approximate; licences and gates
+are the owners' and may change. A gated model needs its terms accepted on its page and HF_TOKEN in the environment; a
+token is never taken from a flag. A model that is refused does not keep the others from being fetched. A broken fetch
+goes on when run again.
 """
 
 import argparse
 import os
+import sys
+from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -123,10 +128,14 @@ MODELS = {
 }
 
 
+# What the edits and their metrics need as config/config.yaml sets them.
+DEFAULT = ("sam2", "flux_fill", "qwen", "cogvideox", "videopainter", "clip_score", "clip_temporal", "lpips")
+
+
 def parser() -> argparse.ArgumentParser:
     """The script's flags."""
     result = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    result.add_argument("names", nargs="*", metavar="NAME", help=f"models to fetch: {', '.join(MODELS)}")
+    result.add_argument("names", nargs="*", metavar="NAME", help=f"{', '.join(MODELS)}; without: {' '.join(DEFAULT)}")
     result.add_argument("--list", action="store_true", help="print the models with sizes and licences, and stop")
     result.add_argument("--output", type=Path, default=Path("checkpoints"), help="folder of the model folders")
     result.add_argument("--lock", type=Path, help=f"lock file (default: {LOCK} in --output)")
@@ -186,14 +195,26 @@ def main(argv: list[str] | None = None) -> None:
     if args.list:
         print(table())
         return
-    if not args.names:
-        raise InputError("name the models to fetch; --list shows them with sizes and licences")
     unknown = [name for name in args.names if name not in MODELS]
     if unknown:
         raise InputError(f"no model {unknown[0]!r}; there are {', '.join(MODELS)}")
-    hub = HuggingFace()
-    for name in dict.fromkeys(args.names):
-        fetch(name, args.output, args.lock or args.output / LOCK, hub, args.workers)
+    fetch_all(args.names or DEFAULT, args.output, args.lock or args.output / LOCK, HuggingFace(), args.workers)
+
+
+def fetch_all(names: Iterable[str], output: Path, lock: Path, hub: Hub, workers: int = 4) -> None:
+    """Fetch these models, each whatever becomes of the others. Raises InputError that names those that failed."""
+    names, failures = list(dict.fromkeys(names)), []
+    size = sum(MODELS[name].gigabytes for name in names)
+    print(f"fetching into {output}, about {size:.0f} GB; terms by model:", file=sys.stderr)
+    for name in names:
+        print(f"  {name}: {MODELS[name].licence}{' (gated)' if MODELS[name].gated else ''}", file=sys.stderr)
+    for name in names:
+        try:
+            fetch(name, output, lock, hub, workers)
+        except InputError as error:
+            failures.append(f"{name}: {error}")
+    if failures:
+        raise InputError(f"{len(failures)} of {len(names)} models were not fetched:\n" + "\n".join(failures))
 
 
 if __name__ == "__main__":

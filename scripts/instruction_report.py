@@ -28,7 +28,7 @@ FIRST_COLUMNS = (
     "critic_iterations_used",
     "critic_score",
     "caption",
-    "quality",
+    "closeness_to_source",
     "gpu_peak_bytes",
     "host_peak_bytes",
 )
@@ -83,7 +83,7 @@ def row_of(video: str, stages: dict[str, dict]) -> Row:
         "critic_iterations_used": first.get("iterations_used"),
         "critic_score": (first.get("verdict") or {}).get("score"),
         "caption": first.get("caption"),
-        "quality": stages.get("quality", {}).get("label"),
+        "closeness_to_source": stages.get("quality", {}).get("label"),
         "gpu_peak_bytes": _highest(first.get("gpu_peak_bytes"), edit.get("gpu_peak_bytes")),
         "host_peak_bytes": _highest(first.get("host_peak_bytes"), edit.get("host_peak_bytes")),
     }
@@ -130,7 +130,7 @@ def totals(rows: list[Row]) -> dict[str, Any]:
         "passed": sum(row["verdict"] == "PASS" for row in judged),
         "pass_rate": sum(row["verdict"] == "PASS" for row in judged) / len(judged) if judged else None,
         "mean_iterations": sum(used) / len(used) if used else None,
-        "quality": dict(Counter(row["quality"] for row in rows if "quality" in row)),
+        "closeness": dict(Counter(row["closeness_to_source"] for row in rows if "closeness_to_source" in row)),
         "gpu_peak_bytes": _highest(*(row.get("gpu_peak_bytes") for row in rows)),
         "host_peak_bytes": _highest(*(row.get("host_peak_bytes") for row in rows)),
         "seconds": {name: sum(row.get(name, 0.0) for row in rows) for name in seconds},
@@ -143,7 +143,7 @@ def to_text(rows: list[Row], title: str) -> str:
         "video": lambda row: row["video"],
         "verdict": lambda row: row.get("verdict", ""),
         "tries": lambda row: "/".join(str(row[name]) for name in FIRST_COLUMNS[3:1:-1] if name in row),
-        "quality": lambda row: row.get("quality", ""),
+        "closeness to source": lambda row: row.get("closeness_to_source", ""),
         "first frame s": lambda row: _number(row.get("first_frame_total_s")),
         "edit s": lambda row: _number(row.get("edit_total_s")),
         "GPU GiB": lambda row: _number(row.get("gpu_peak_bytes"), GIB),
@@ -157,15 +157,18 @@ def to_text(rows: list[Row], title: str) -> str:
     rate = "no video was judged"
     if total["judged"]:
         rate = f"{total['passed']} of {total['judged']} judged ({100 * total['pass_rate']:.0f} %)"
-    labels = ", ".join(f"{number} {label}" for label, number in sorted(total["quality"].items()))
+    labels = ", ".join(f"{number} {label}" for label, number in sorted(total["closeness"].items()))
     lines += [
         "",
         f"videos                 {total['videos']}",
         f"first frames passed    {rate}",
         f"mean tries used        {_number(total['mean_iterations']) or 'unknown'}",
-        f"quality                {labels or 'unknown'}",
+        f"closeness to source    {labels or 'unknown'}",
         f"peak GPU memory, GiB   {_number(total['gpu_peak_bytes'], GIB) or 'unknown'}",
         f"peak host memory, GiB  {_number(total['host_peak_bytes'], GIB) or 'unknown'}",
+        "",
+        "Closeness to the source says how little of the picture changed, not how good the edit is: doing nothing",
+        "scores best.",
         "",
         "seconds, all videos:",
         *(f"  {name.removesuffix('_s'):<28}{value:10.2f}" for name, value in total["seconds"].items()),

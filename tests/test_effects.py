@@ -178,20 +178,21 @@ def test_the_interval_of_the_mean_is_wider_with_fewer_clips():
     [
         ([0.01, -0.01, 0.0, 0.02, -0.02, 0.01], True),
         ([0.3, 0.31, 0.29, 0.3, 0.32, 0.3], False),  # an effect
-        ([1.0, -1.0, 0.9, -0.9, 1.1, -1.1], False),  # too noisy to tell: a large p of the other test would not tell
+        ([3.0, -3.0, 2.9, -2.9, 3.1, -3.1], False),  # too noisy to tell: a large p of the other test would not tell
         ([0.0] * 6, True),
         ([0.2] * 6, False),
     ],
 )
 def test_equivalence_is_shown_by_small_differences_and_by_nothing_else(values, shown):
-    assert (equivalence_p(values, 0.1) <= 0.05) is shown
+    assert (equivalence_p(values * 7, 0.1) <= 0.05) is shown
 
 
 def test_an_effect_as_large_as_the_margin_is_seldom_called_none():
     rng = np.random.default_rng(8)
-    called = [equivalence_p(rng.normal(0.1, 0.05, 20), 0.1) <= 0.05 for _ in range(400)]
+    called = [equivalence_p(rng.normal(0.1, 0.05, 40), 0.1) <= 0.05 for _ in range(400)]
     assert np.mean(called) <= 0.08
 
 
-def test_equivalence_needs_five_clips():
-    assert equivalence_p([0.0] * 4, 0.1) is None
+def test_equivalence_needs_forty_clips():
+    assert equivalence_p([0.0] * 39, 0.1) is None
+    assert equivalence_p([0.0] * 40, 0.1) == 0.0

@@ -8,6 +8,7 @@ import effects as script
 import numpy as np
 import pytest
 
+from relane.effects.study import Rollout, study
 from relane.errors import InputError
 from tests.test_effects import LEFT, arc
 
@@ -76,8 +77,8 @@ def test_a_planted_shift_comes_out_with_its_sign_and_its_tests(tmp_path):
     assert edit["quantities"]["displacement_m"]["p"] is None
     assert edit["reasoning_changed_share"] == 1.0
     assert sham["quantities"]["lateral_m"]["p"] > 0.05
-    shown = [note for note in result["notes"] if "lateral shift" in note and "within 0.1 m" in note]
-    assert [note.split(":")[0] for note in shown] == ["sham"]  # moved by centimetres; the edit by a metre
+    assert (sham["moved"]["moved"], edit["moved"]["moved"]) == (0, 8)  # by centimetres; by a metre
+    assert "sham: 0 of 8 clips moved beyond 0.1 m on average: at most 31.2% of clips do" in result["notes"][1]
     assert edit["recorded_future_valid"] is False
     assert sham["recorded_future_valid"] is True
     assert any("no longer the truth" in note for note in result["notes"])
@@ -141,6 +142,111 @@ def test_several_t0_of_one_clip_count_as_one_clip(tmp_path):
     result = call(tmp_path, "--inferences", *found)
     assert result["arms"]["sham"]["quantities"]["lateral_m"]["n"] == 1
     assert result["arms"]["sham"]["quantities"]["lateral_m"]["mean"] == pytest.approx(1.0)
+
+
+def summary_of(shifts: dict[tuple[str, int], dict[str, float]]) -> dict:
+    """The summary of straight paths moved to the left, by clip and instant, then by arm: no files, no plots."""
+    found = [
+        Rollout(Path("-"), {}, clip, arm, t0_us, arc() + left * LEFT, arc()[0], np.zeros((1, 3)))
+        for (clip, t0_us), arms in shifts.items()
+        for arm, left in arms.items()
+    ]
+    return study(found, "test", 200, 0, [])["summary"]
+
+
+def test_an_edit_equal_to_the_sham_wherever_both_exist_has_no_effect_beyond_it():
+    """Each clip's sham also has an instant, far off, that the edit lacks."""
+    shifts = {}
+    for k in range(8):
+        left = 0.1 * k
+        shifts[f"clip{k}", 5_000_000] = {"original": 0.0, "sham": left, "edit": left}
+        shifts[f"clip{k}", 7_000_000] = {"original": 0.0, "sham": left + 3.0}
+    result = summary_of(shifts)
+    beyond = result["arms"]["edit"]["quantities"]["lateral_m"]["minus_sham"]
+    assert beyond["n"] == 8
+    assert beyond["mean"] == pytest.approx(0.0, abs=1e-9)
+    assert beyond["p"] == 1.0
+
+
+def test_what_has_no_partner_is_counted_and_named():
+    shifts = {
+        ("a", 5_100_000): {"original": 0.0, "sham": 0.1, "edit": 0.2},
+        ("a", 7_100_000): {"original": 0.0, "sham": 0.1},
+        ("b", 5_100_000): {"original": 0.0, "edit": 0.2},
+        ("b", 7_100_000): {"sham": 0.1, "edit": 0.2},  # the original of this instant alone is missing
+    }
+    result = summary_of(shifts)
+    partners = result["arms"]["edit"]["sham_partners"]
+    assert partners == {"paired": 1, "without_sham": ["b at 5.1 s"], "sham_alone": ["a at 7.1 s"]}
+    notes = "\n".join(result["notes"])
+    assert "No original arm at b at 7.1 s" in notes
+    assert "Arm sham lacks 1 of 3 rollouts (b at 5.1 s)" in notes
+    assert "Arm edit lacks 1 of 3 rollouts (a at 7.1 s)" in notes
+    assert (
+        "edit minus sham is over the 1 rollouts that both have: 1 of this arm and 1 of the sham have no partner"
+        in notes
+    )
+
+
+def test_vision_and_words_that_lack_a_rollout_say_that_they_do_not_add_up(tmp_path):
+    found = []
+    for k in range(3):
+        for arm in ("original", "edit"):
+            found.append(write_rollout(tmp_path, arm, f"clip{k}", arc() + (arm == "edit") * LEFT, reasoning="free"))
+    found.append(write_rollout(tmp_path / "2", "edit", "clip0", arc(), reasoning="shared"))
+    notes = call(tmp_path, "--inferences", *found)["notes"]
+    assert any("2 of 3 rollouts have none with the original's words (clip1 at 5.1 s, clip2" in note for note in notes)
+
+
+def test_the_floor_is_held_against_zero_and_not_against_the_sham():
+    """Both half a metre to the left in every clip: their difference is nothing, the floor is not."""
+    shifts = {
+        (f"clip{k}", 5_000_000): {"original": 0.0, "floor": 0.5 + 0.01 * (k % 3), "sham": 0.5, "edit": 0.5}
+        for k in range(40)
+    }
+    arms = summary_of(shifts)["arms"]
+    floor = arms["floor"]
+    assert all(quantity["minus_sham"] is None for quantity in floor["quantities"].values())
+    assert (floor["moved"]["moved"], floor["equivalence"]["shown"]) == (40, False)
+    assert floor["equivalence"]["p"]["lateral_m"] > 0.99
+    # The edit equals the sham, but the path is another than the original's, so it is not as good as none either.
+    assert arms["edit"]["equivalence"]["p"]["lateral_m"] < 0.05
+    assert arms["edit"]["equivalence"]["shown"] is False
+
+
+def test_the_claim_of_an_arm_is_the_share_of_clips_that_moved_over_all_instants_and_samples():
+    shifts = {}
+    for k in range(40):
+        far = 0.15 if k == 0 else 0.3 if k == 1 else 0.0
+        shifts[f"clip{k:02}", 5_000_000] = {"original": 0.0, "sham": 0.0, "edit": far}
+        shifts[f"clip{k:02}", 7_000_000] = {"original": 0.0, "sham": 0.0, "edit": 0.0}
+    result = summary_of(shifts)
+    moved = result["arms"]["edit"]["moved"]
+    assert (moved["moved"], moved["clips"], moved["beyond_m"]) == (1, 40, 0.1)  # 0.15 m at one of two instants: 0.075 m
+    assert "sham: 0 of 40 clips moved beyond 0.1 m on average: at most 7.2% of clips do" in result["notes"][0]
+    assert (
+        "edit: 1 of 40 clips moved beyond 0.1 m on average, 2.5% (exact 95 % interval 0.1% to 13.2%)"
+        in result["notes"][1]
+    )
+
+
+def test_an_unseen_clip_may_move_as_far_as_any_that_was_driven():
+    shifts = {(f"clip{k:02}", 5_000_000): {"original": 0.0, "sham": 0.0, "left": 7.0 * (k == 0)} for k in range(40)}
+    arms = summary_of(shifts)["arms"]
+    assert arms["sham"]["equivalence"]["if_no_clip_beyond_m"] == pytest.approx(7.0)
+    assert arms["sham"]["equivalence"]["displacement_at_most_m"] == pytest.approx(7.0 * (1 - 0.025 ** (1 / 40)))
+
+
+@pytest.mark.parametrize("count", [1, 2, 5, 10])
+def test_the_share_beyond_half_a_metre_does_not_grow_with_the_number_of_instants(count):
+    """Every fifth instant of 20 clips is beyond, whichever way they are cut."""
+    shifts = {}
+    for number in range(20 * count):
+        place = (f"clip{number % 20}", 5_000_000 + number // 20)
+        shifts[place] = {"original": 0.0, "sham": 1.0 * (number % 5 == 0 or number % 5 == number // 20)}
+    beyond = sum(arms["sham"] > 0 for arms in shifts.values()) / len(shifts)
+    found = summary_of(shifts)["arms"]["sham"]
+    assert found["share_beyond_half_a_metre"] == pytest.approx(beyond)
 
 
 def test_shares_of_clips_count_clips_and_not_instants(tmp_path):

@@ -63,6 +63,16 @@ def test_an_unchanged_video_scores_perfectly_and_json_can_say_so(tmp_path: Path)
     assert "4 frames equal the source's" in case.text
 
 
+def test_the_label_stands_under_closeness_to_the_source_with_what_it_rewards(tmp_path: Path):
+    case = Case(tmp_path, road(1), road(1), masks(1))
+    result = case.run()
+    before, _, after = case.text.partition("Closeness to the source\n")
+    assert "EXCELLENT" not in before
+    assert after.startswith("Label: EXCELLENT")
+    assert "nothing was changed scores best" in after
+    assert "scores best" in result["label_says"]
+
+
 def test_an_edit_inside_the_mask_leaves_the_background_untouched(tmp_path: Path):
     edited = road()
     edited[masks() > 0] = (np.array([60, 60, 60]) + edited[masks() > 0] // 2).astype(np.uint8)
@@ -253,13 +263,19 @@ def test_videos_and_masks_that_do_not_fit_are_refused_and_nothing_is_written(
     assert not (tmp_path / "eval.txt").exists()
 
 
-def test_a_named_weights_folder_that_is_missing_or_wrong_is_an_error_not_an_absent_metric(
-    tmp_path: Path, backbone: Path
-):
+def test_a_weights_folder_that_is_not_there_leaves_its_metric_absent_with_the_way_to_get_it(tmp_path: Path):
+    case, none = Case(tmp_path, road(1), road(1), masks(1)), str(tmp_path / "none")
+    flags = ("--clip-score-model", "--clip-temporal-model", "--lpips-weights")
+    result = case.run(*(word for flag in flags for word in (flag, none)), prompt="")
+    names = {"clip_score": "clip_score", "temporal_consistency": "clip_temporal", "lpips": "lpips"}
+    for metric, key in names.items():
+        assert result["full_frame"][metric] is None
+        assert f"no folder {none}; scripts/fetch_checkpoints.py {key}" in result["absent"][f"full_frame.{metric}"]
+    assert "scripts/fetch_checkpoints.py lpips" in case.text
+
+
+def test_a_weights_folder_that_is_there_but_wrong_is_an_error_not_an_absent_metric(tmp_path: Path, backbone: Path):
     case = Case(tmp_path, road(), road(), masks())
-    for flag in ("--clip-score-model", "--clip-temporal-model", "--lpips-weights"):
-        with pytest.raises(InputError, match="none: no such folder"):
-            case.run(flag, str(tmp_path / "none"))
     (tmp_path / "bare").mkdir()
     for flag in ("--clip-score-model", "--lpips-weights"):
         with pytest.raises(InputError, match="bare: "):

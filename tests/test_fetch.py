@@ -11,6 +11,7 @@ import fetch_checkpoints
 import fetch_clips
 import pandas as pd
 import pytest
+import yaml
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
@@ -233,8 +234,49 @@ def test_every_model_is_listed_with_size_and_licence(capsys):
 def test_an_unknown_model_is_refused_before_anything_is_fetched(tmp_path):
     with pytest.raises(InputError, match="no model 'sam3'"):
         fetch_checkpoints.main(["sam2", "sam3", "--output", str(tmp_path)])
-    with pytest.raises(InputError, match="--list"):
+    assert not list(tmp_path.iterdir())
+
+
+@pytest.fixture
+def asked(monkeypatch) -> list[tuple[str, Path]]:
+    """What would be fetched, and into which folder: no network."""
+    found = []
+    monkeypatch.setattr(fetch_checkpoints, "fetch", lambda name, output, *_: found.append((name, output)))
+    return found
+
+
+def test_without_names_all_that_edits_and_metrics_read_by_default_is_fetched(asked, tmp_path, capsys):
+    fetch_checkpoints.main(["--output", str(tmp_path)])
+    config = yaml.safe_load((Path(__file__).parents[1] / "config/config.yaml").read_text())
+    folders = set()
+    for name, output in asked:
+        model = fetch_checkpoints.MODELS[name]
+        folders |= {str(Path("checkpoints") / part) for part in (*model.parts, model.folder)}
+        assert output == tmp_path
+    wanted = {key: folder for key, folder in config["checkpoints"].items() if folder and key != "alpamayo"}
+    assert {key for key, folder in wanted.items() if folder not in folders} == set()
+    assert {"clip_score", "clip_temporal", "lpips"} <= wanted.keys()
+    said = capsys.readouterr().err
+    assert "flux_fill: FLUX.1 [dev] non-commercial (gated)" in said, "the terms are shown before anything is fetched"
+
+
+def test_names_are_fetched_and_nothing_else(asked, tmp_path):
+    fetch_checkpoints.main(["alpamayo", "alpamayo_vlm", "--output", str(tmp_path)])
+    assert [name for name, _ in asked] == ["alpamayo", "alpamayo_vlm"]
+
+
+def test_a_model_that_is_refused_does_not_keep_the_others_from_being_fetched(monkeypatch, tmp_path):
+    fetched = []
+
+    def gate(name: str, *_: object) -> None:
+        if name == "flux_fill":
+            raise InputError("the hub refuses access (403)")
+        fetched.append(name)
+
+    monkeypatch.setattr(fetch_checkpoints, "fetch", gate)
+    with pytest.raises(InputError, match=r"1 of 8 models were not fetched:\nflux_fill: the hub refuses access"):
         fetch_checkpoints.main(["--output", str(tmp_path)])
+    assert fetched[-3:] == ["clip_score", "clip_temporal", "lpips"]
 
 
 def test_videopainter_lands_where_the_configuration_looks(tmp_path):

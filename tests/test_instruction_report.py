@@ -59,14 +59,15 @@ def test_a_row_a_video_and_totals_over_what_is_known(report) -> None:
     a, b, c, d = rows
     assert [row["verdict"] for row in rows] == ["FAIL", "PASS", "off", ""]
     assert (a["edit_denoise_s"], a["edit_total_s"], a["first_frame_total_s"]) == ("60", "65", "1.75")
-    assert (a["gpu_peak_bytes"], a["critic_score"], a["quality"]) == (str(2**30), "6.5", "GOOD")
-    assert (b["edit_total_s"], b["host_peak_bytes"], b["quality"]) == ("", "", "")
+    assert (a["gpu_peak_bytes"], a["critic_score"], a["closeness_to_source"]) == (str(2**30), "6.5", "GOOD")
+    assert (b["edit_total_s"], b["host_peak_bytes"], b["closeness_to_source"]) == ("", "", "")
     assert (d["critic_iterations_used"], d["first_frame_total_s"]) == ("", "")
     assert c["critic_iterations_used"] == "0"
     assert "double-yellow-solid" in text
     assert "1 of 2 judged (50 %)" in text
     assert "mean tries used        6.00" in text, "the video that was not judged does not count as 0 tries"
-    assert "2 GOOD" in text
+    assert "closeness to source    2 GOOD" in text
+    assert "doing nothing\nscores best" in text
     assert "peak GPU memory, GiB   3.00" in text
     assert "edit_denoise" in text
 

@@ -246,16 +246,25 @@ class Comparison:
                 if target[name] is None:
                     absent[f"{group}.{name}"] = self._reason(name)
         points, label = rate(result["full_frame"])
-        return result | {"label": label, "label_points": points, "absent": absent, "networks": self.networks.used}
+        result |= {"label": label, "label_points": points, "label_says": CLOSENESS}
+        return result | {"absent": absent, "networks": self.networks.used}
 
     def _reason(self, name: str) -> str:
         return self.networks.absent.get(name.removesuffix("_source"), "no frame, or no pair of frames, has this region")
 
 
-def rate(full_frame: dict[str, float | None]) -> tuple[int, str]:
-    """(points, label): a point each for PSNR > 40 dB, SSIM > 0.95, LPIPS < 0.1, all over the full frame.
+CLOSENESS = (
+    "closeness to the source, not how good the edit is: a video in which nothing was changed scores best, and an edit "
+    "that does as it was asked scores lower"
+)
 
-    Two or more points are EXCELLENT, one is GOOD, none MODERATE. An absent metric earns no point.
+
+def rate(full_frame: dict[str, float | None]) -> tuple[int, str]:
+    """(points, label) of the closeness to the source: a point each for PSNR > 40 dB, SSIM > 0.95, LPIPS < 0.1, over the
+    full frame.
+
+    Two or more points are EXCELLENT, one is GOOD, none MODERATE. An absent metric earns no point. The original's label:
+    it rewards an edit that changes little, and one that changes nothing most.
     """
     psnr, ssim, lpips = (full_frame.get(name) for name in ("psnr", "ssim", "lpips"))
     points = (psnr is not None and psnr > 40) + (ssim is not None and ssim > 0.95) + (lpips is not None and lpips < 0.1)
@@ -320,8 +329,12 @@ def as_text(result: dict[str, Any]) -> str:
         "The original VideoPainter's own 'masked' metrics (hole black in the edit only; to compare with its tables):",
         "  " + ", ".join(f"{name.upper()} {cell(value, '{:.4f}')}" for name, value in old.items()),
         "",
+        "Closeness to the source",
         f"Label: {result['label']} ({result['label_points']} of 3 points: PSNR > 40, SSIM > 0.95, LPIPS < 0.1, "
         "full frame)",
+        "A video in which nothing was changed scores best: the label says how close the edit is to the source, not how",
+        "good it is.",
+        "",
     ]
     if result["identical_frames"]:
         lines.append(f"{result['identical_frames']} frames equal the source's; each counts as {metrics.PSNR_CAP:g} dB")

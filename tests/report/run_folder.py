@@ -135,17 +135,36 @@ def effects(n: int = 8) -> dict:
     floor = {"share_above_floor": 0.75, "floor_95th_percentile": 0.111}
     arms = {}
     for arm, kind, mean in (("floor", "floor", 0.05), ("sham", "sham", 0.2), (EDIT, "edit", 0.9)):
-        minus = None if kind == "sham" else estimate(n, mean - 0.2, 0.004)
+        minus = estimate(n, mean - 0.2, 0.004) if kind == "edit" else None
         size, signed = estimate(n, mean, None) | floor | {"minus_sham": minus}, estimate(n, -mean, 0.03)
         signed |= {"minus_sham": minus and dict(minus)}
         if kind == "edit" and n >= 5:
             minus["p_holm"] = 0.008
         quantities = {"displacement_m": size, "lateral_m": signed, "speed_change_mps": signed}
-        arms[arm] = {"kind": kind, "clips": n, "reasoning_changed_share": 0.5, "quantities": quantities}
+        count = {"edit": n - 1, "sham": n, "floor": 0}[kind]
+        moved = {
+            "beyond_m": 0.1,
+            "clips": n,
+            "moved": count,
+            "share": count / n,
+            "low": 0.1,
+            "high": 0.9,
+            "at_most": 0.8,
+        }
+        bound = {"displacement_at_most_m": 0.364, "margin_m": 0.1, "if_no_clip_beyond_m": 4.0, "shown": False}
+        arms[arm] = {"kind": kind, "clips": n, "moved": moved, "equivalence": bound if n >= 40 else None}
+        arms[arm] |= {"interval_of_mean_holds": kind == "edit"}
+        arms[arm] |= {"reasoning_changed_share": 0.5, "share_beyond_half_a_metre": 0.625, "quantities": quantities}
     about = {
         "displacement_m": {"unit": "m", "meaning": "distance between paired paths", "against_recorded_future": False},
         "lateral_m": {"unit": "m", "meaning": "shift to the left", "against_recorded_future": False},
         "speed_change_mps": {"unit": "m/s", "meaning": "change of the mean speed", "against_recorded_future": False},
     }
     notes = [f"{EDIT}: the recorded future is no longer the truth."]
-    return {"clips": n, "notes": notes, "arms": arms, "quantities": about, "settings": {"fewest_clips_for_p": 5}}
+    return {
+        "clips": n,
+        "notes": notes,
+        "arms": arms,
+        "quantities": about,
+        "settings": {"fewest_clips_for_p": 5, "fewest_for_mean": 40},
+    }

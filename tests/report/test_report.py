@@ -201,10 +201,46 @@ def test_effects_show_interval_p_sham_and_floor(folder):
     size = "none: a size, tested as minus sham"
     floor = "0.111; 75% of clips above"
     assert rows[EDIT] == ["8", "0.900", "0.800 to 1.000", size, "0.700", "0.600 to 0.800", "0.008 (Holm)", floor]
-    assert rows["sham"] == ["8", "0.200", "0.100 to 0.300", size, "absent: this is the sham", floor]
+    assert rows["sham"] == ["8", "0.200", "0.100 to 0.300 *", "none: a size", "absent: this is the sham", floor]
     assert table_rows(page, "lateral (m)")[EDIT][1:4] == ["-0.900", "-1.000 to -0.800", "0.03"]
     assert f"{EDIT}: the recorded future is no longer the truth." in page.text
     assert "displacement0.912 m" in page.text
+
+
+def test_the_share_of_clips_that_moved_stands_before_all_means(folder):
+    page = make(folder)
+    titles = [caption for caption, _ in page.tables]
+    assert titles[0] == "Clips that moved"
+    rows = table_rows(page, "Clips that moved")
+    assert rows[EDIT] == ["8", "7", "87.5%", "10.0% to 90.0%", "80.0%", "not claimed: fewer than 40 clips with a sham"]
+    assert "averaged over the time, samples and instants of a clip, is beyond 0.1 m" in page.text
+    write_json(folder / "effects.json", run_folder.effects(n=40))
+    rows = table_rows(make(folder), "Clips that moved")
+    assert rows["floor"][-1] == "at most 0.36 m; within 0.1 m: not shown"
+
+
+def test_the_floor_is_not_held_against_the_sham(folder):
+    rows = table_rows(make(folder), "lateral (m)")
+    assert rows["floor"][4:] == ["absent: the floor is held against zero", "–"]
+
+
+def test_an_interval_that_cannot_know_of_rare_answers_is_marked(folder):
+    page = make(folder)
+    rows = table_rows(page, "lateral (m)")
+    assert [rows[arm][2].endswith(" *") for arm in ("floor", "sham", EDIT)] == [True, True, False]
+    assert "knows nothing of clips that answer otherwise" in page.text
+
+
+def test_the_share_beyond_half_a_metre_says_of_what_it_is_one(folder):
+    assert "beyond 0.5 m, of a clip's instants" in make(folder).text
+
+
+def test_an_effects_file_of_an_older_version_is_named(folder):
+    record = run_folder.effects()
+    del record["arms"][EDIT]["moved"]
+    write_json(folder / "effects.json", record)
+    with pytest.raises(InputError, match=r"effects\.json: arm double-yellow-solid .* make it again"):
+        make(folder)
 
 
 def test_few_clips_have_numbers_but_no_interval_and_no_p(folder):
@@ -221,6 +257,12 @@ def test_a_clips_own_plot_stands_with_the_clip(folder):
     assert f"paths_{CLIP}.png" not in effects
     # That of a clip which the page does not show would be one of thousands in a large run.
     assert f"paths_{CLIP}-2.png" not in html
+
+
+def test_the_label_is_called_closeness_to_the_source_and_says_that_doing_nothing_scores_best(folder):
+    page = make(folder)
+    assert "closeness to the source: GOOD" in page.text
+    assert "a video in which nothing was changed scores best" in page.text
 
 
 def test_cost_of_an_edit_is_shown(folder):

@@ -7,6 +7,8 @@ only x and y count. Sample k of one arm is compared with sample k of the other.
 import numpy as np
 from scipy.spatial.distance import cdist
 
+from relane.effects.along import lateral_longitudinal
+
 DT = 0.1  # seconds: the driving model's clock
 THRESHOLD = 0.5  # metres: from here on an edited path counts as another path
 
@@ -33,28 +35,33 @@ def headings(path: np.ndarray, slowest: float = 0.1) -> np.ndarray:
     return np.where(last >= 0, np.take_along_axis(angle, np.maximum(last, 0), -1), 0.0)
 
 
-def difference_in_path_frame(edited: np.ndarray, base: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """`edited - base` split in the base path's own frame: lateral (positive to the left) and longitudinal (positive
-    onwards), each (..., T) metres."""
-    delta = np.asarray(edited, np.float64)[..., :2] - np.asarray(base, np.float64)[..., :2]
-    angle = headings(base)
-    c, s = np.cos(angle), np.sin(angle)
-    return delta[..., 1] * c - delta[..., 0] * s, delta[..., 0] * c + delta[..., 1] * s
-
-
 def speeds(path: np.ndarray) -> np.ndarray:
     """Speed in m/s over each step, (..., T)."""
     return np.linalg.norm(np.diff(_with_origin(path), axis=-2), axis=-1) / DT
 
 
-def mean_curvature(path: np.ndarray) -> np.ndarray:
-    """Turn from the first to the last waypoint over the distance travelled, (...) in 1/m, positive to the left.
+def curvature_change(edited: np.ndarray, base: np.ndarray) -> np.ndarray:
+    """Change of the mean curvature, turn over distance travelled, of paths (K, T, 2+): (K,) in 1/m, left positive.
 
-    0 for a path shorter than a metre, whose direction says nothing.
+    Over as many metres as the shorter of the two, so that a slower car is not held against a bend that it has not
+    reached. 0 where that is less than a metre, whose direction says nothing.
     """
+    arcs, turns = zip(*((np.cumsum(speeds(path), -1) * DT, _turn(path)) for path in (edited, base)), strict=True)
+    change = np.zeros(len(arcs[0]))
+    for k in range(len(change)):
+        metres = min(arc[k, -1] for arc in arcs)
+        if metres > 1.0:
+            new, old = (
+                np.interp(metres, arc[k], turn[k]) / max(metres - arc[k, 0], 1e-9)
+                for arc, turn in zip(arcs, turns, strict=True)
+            )
+            change[k] = new - old
+    return change
+
+
+def _turn(path: np.ndarray) -> np.ndarray:
     angle = np.unwrap(headings(path), axis=-1)
-    length = speeds(path).sum(-1) * DT
-    return np.where(length > 1.0, (angle[..., -1] - angle[..., 0]) / np.maximum(length, 1.0), 0.0)
+    return angle - angle[..., :1]
 
 
 def first_beyond(distance: np.ndarray, threshold: float = THRESHOLD) -> float | None:
@@ -86,15 +93,18 @@ def energy_distance(a: np.ndarray, b: np.ndarray, permutations: int, rng: np.ran
 def compare(edited: np.ndarray, base: np.ndarray) -> dict[str, float | None]:
     """Effects on the path of one clip: edited and base (K, T, 2+) with shared noise. Raises ValueError on shapes.
 
-    displacement_m: distance between paired paths, mean over samples and time; _end_m at the last waypoint.
-    lateral_m, longitudinal_m (and _end_m): its signed parts in the base path's frame, left and onwards positive.
+    displacement_m: distance between paired paths at the same time, mean over samples and time; _end_m at the last
+    waypoint. lateral_m, longitudinal_m (and _end_m): the edited path beside and along the base path, whatever its speed
+    (`relane.effects.along`), left and ahead positive.
     first_beyond_s: when the mean distance over samples first exceeds 0.5 m; None if never.
-    speed_change_mps, speed_end_change_mps, curvature_change_per_m: edited minus base, mean over samples.
+    speed_change_mps: change of the travelled arc length over the time, so curvature does not enter;
+    speed_end_change_mps of the last step; curvature_change_per_m: of the mean curvature over as many metres of both.
+    All edited minus base, mean over samples.
     """
     if np.shape(edited) != np.shape(base) or np.ndim(base) != 3:
         raise ValueError(f"paths of shape {np.shape(edited)} against {np.shape(base)}: need the same (K, T, 2+)")
-    lateral, longitudinal = difference_in_path_frame(edited, base)
-    distance = np.hypot(lateral, longitudinal)
+    lateral, longitudinal = lateral_longitudinal(edited, base)
+    distance = apart(edited, base)
     speed = speeds(edited) - speeds(base)
     return {
         "displacement_m": float(distance.mean()),
@@ -106,8 +116,13 @@ def compare(edited: np.ndarray, base: np.ndarray) -> dict[str, float | None]:
         "first_beyond_s": first_beyond(distance.mean(0)),
         "speed_change_mps": float(speed.mean()),
         "speed_end_change_mps": float(speed[:, -1].mean()),
-        "curvature_change_per_m": float((mean_curvature(edited) - mean_curvature(base)).mean()),
+        "curvature_change_per_m": float(curvature_change(edited, base).mean()),
     }
+
+
+def apart(a: np.ndarray, b: np.ndarray) -> np.ndarray:
+    """Distance in metres of two paths (..., T, 2+) at the same time, (..., T)."""
+    return np.linalg.norm(np.asarray(a, np.float64)[..., :2] - np.asarray(b, np.float64)[..., :2], axis=-1)
 
 
 def accuracy_change(edited: np.ndarray, base: np.ndarray, truth: np.ndarray) -> dict[str, float]:

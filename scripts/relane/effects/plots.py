@@ -12,7 +12,8 @@ import matplotlib.pyplot as plt
 import numpy as np
 
 from relane.effects import words
-from relane.effects.study import FLOOR, ORIGINAL, SHAM, Rollout, arm_order, by_clip, check_rollouts, kind_of
+from relane.effects.pairs import FLOOR, ORIGINAL, SHAM, arm_order, by_clip, kind_of
+from relane.effects.study import Rollout, check_rollouts
 
 _EDITS = ("#d95f02", "#1b9e77", "#7570b3", "#e7298a", "#66a61e", "#a6761d", "#1f78b4", "#e6ab02")
 _CONTROLS = {ORIGINAL: "#111111", FLOOR: "#9aa0a6", SHAM: "#56b4e9"}

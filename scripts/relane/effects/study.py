@@ -2,7 +2,7 @@
 
 import zipfile
 from collections import defaultdict
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
@@ -10,33 +10,33 @@ from typing import Any
 import numpy as np
 
 from relane import noise
-from relane.effects import paths, words
-from relane.effects.statistics import FEWEST, LEVEL, equivalence_p, holm, share_above, summarize
+from relane.effects import claims, notes, paths, words
+from relane.effects.pairs import FLOOR, ORIGINAL, SHAM, arm_order, by_clip, instants, kind_of, minus, names
+from relane.effects.statistics import FEWEST, FEWEST_FOR_MEAN, LEVEL, holm, share_above, summarize
 from relane.errors import InputError
 from relane.files import read_json
 
-ORIGINAL, SHAM, FLOOR = "original", "sham", "floor"
 ENERGY_PERMUTATIONS = 999
-MARGIN = 0.1  # metres: an effect shown to be smaller counts as none
+MARGIN = 0.1  # metres: a clip whose paths stay within it counts as not moved
 # name -> (unit, what it is, whether zero is what no effect looks like: sizes are never below zero)
 QUANTITIES = {
     "displacement_m": ("m", "distance between paired paths, mean over samples and time", False),
     "displacement_end_m": ("m", "distance between paired paths at the last waypoint", False),
-    "lateral_m": ("m", "shift to the left in the original path's frame, mean over samples and time", True),
+    "lateral_m": ("m", "shift to the left of the original path, whatever the speed, mean over samples and time", True),
     "lateral_end_m": ("m", "shift to the left at the last waypoint", True),
-    "longitudinal_m": ("m", "shift onwards in the original path's frame, mean over samples and time", True),
-    "longitudinal_end_m": ("m", "shift onwards at the last waypoint", True),
-    "speed_change_mps": ("m/s", "change of the mean speed", True),
+    "longitudinal_m": ("m", "shift along the original path, ahead positive, mean over samples and time", True),
+    "longitudinal_end_m": ("m", "shift along the original path at the last waypoint", True),
+    "speed_change_mps": ("m/s", "change of the mean speed: travelled arc length over time, free of curvature", True),
     "speed_end_change_mps": ("m/s", "change of the speed at the last waypoint", True),
-    "curvature_change_per_m": ("1/m", "change of the mean curvature, left positive", True),
+    "curvature_change_per_m": ("1/m", "change of the mean curvature over as many metres of both, left positive", True),
     "ade_change_m": ("m", "change of ADE against the recorded future, mean over samples", True),
     "min_ade_change_m": ("m", "change of minADE against the recorded future", True),
     "fde_change_m": ("m", "change of FDE against the recorded future", True),
     "energy_distance_m": ("m", "energy distance between the two clouds of paths, pairing ignored", False),
     **words.QUANTITIES,
 }
-# Shifts that may be shown to be as good as none.
-EQUIVALENCE = ("lateral_m", "longitudinal_m")
+# The size by which clips count as moved, and the shifts that may be shown to be as good as none.
+SIZE, SHIFTS = "displacement_m", ("lateral_m", "longitudinal_m")
 AGAINST_RECORDED = ("ade_change_m", "min_ade_change_m", "fde_change_m")
 COLUMNS = (
     "clip_id", "arm", "kind", "t0_us", "samples", "displacement_m", "displacement_end_m", "lateral_m", "lateral_end_m",
@@ -92,17 +92,6 @@ def read_rollout(path: str | Path) -> Rollout | None:
     clip_id = str(record.get("clip_id") or path.name.removesuffix("_inference.json"))
     arm = str(record.get("arm") or path.parent.parent.name)
     return Rollout(path, record, clip_id, arm, record.get("t0_us"), pred, truth, history)
-
-
-def kind_of(arm: str) -> str:
-    """original, sham, floor, or edit."""
-    return arm if arm in (ORIGINAL, SHAM, FLOOR) else "edit"
-
-
-def arm_order(arms: Iterable[str]) -> list[str]:
-    """Arms without repetition: original, floor, sham, then the edits by name."""
-    rank = {ORIGINAL: 0, FLOOR: 1, SHAM: 2}
-    return sorted(set(arms), key=lambda arm: (rank.get(arm, 3), arm))
 
 
 def check_rollouts(rollouts: Sequence[Rollout]) -> dict[tuple[str, int | None], dict[str, Rollout]]:
@@ -171,56 +160,90 @@ def effect_rows(rollouts: Sequence[Rollout], unchanged: Sequence[str], seed: int
     return rows
 
 
-def by_clip(rows: Sequence[dict[str, Any]], arm: str, name: str) -> dict[str, float]:
-    """One value a clip: the mean over its t0, since several t0 of one clip are not independent."""
-    values = defaultdict(list)
-    for row in rows:
-        if row["arm"] == arm and row.get(name) is not None:
-            values[row["clip_id"]].append(float(row[name]))
-    return {clip: float(np.mean(found)) for clip, found in values.items()}
-
-
 def summarize_arm(
-    rows: Sequence[dict[str, Any]], arm: str, draws: int, seed: int, margin: float = MARGIN
+    rows: Sequence[dict[str, Any]],
+    arm: str,
+    draws: int,
+    seed: int,
+    margin: float = MARGIN,
+    largest: float = claims.LARGEST,
 ) -> dict[str, Any]:
-    """One arm over clips, p values not yet corrected for the number of arms; `margin` of equivalence in metres."""
+    """One arm over clips, p values not yet corrected for the number of arms; see `claims_on` for margin and largest."""
     quantities = {}
     for name, (_, _, zero_is_none) in QUANTITIES.items():
         rng = np.random.default_rng(noise.seed_of("effects", seed, arm, name))
-        values, sham = by_clip(rows, arm, name), by_clip(rows, SHAM, name)
-        if not values:
+        figures = list(by_clip(rows, arm, name).values())
+        if not figures:
             continue
-        quantity = asdict(summarize(list(values.values()), draws, rng))
+        quantity = asdict(summarize(figures, draws, rng))
         if not zero_is_none:
             quantity["p"] = None  # a size is above zero under any noise: only its difference to sham can be tested
-        paired = [values[clip] - sham[clip] for clip in values if clip in sham]
-        tested = arm != SHAM and paired
-        quantity["minus_sham"] = asdict(summarize(paired, draws, rng)) if tested else None
-        above = share_above(list(values.values()), list(by_clip(rows, FLOOR, name).values()))
-        if name in EQUIVALENCE:
-            given = paired if tested else list(values.values())
-            quantity["equivalence"] = {"margin": margin, "p": equivalence_p(given, margin), "minus_sham": bool(tested)}
+        paired = list(minus(rows, arm, SHAM, name).values()) if has_sham(arm) else []
+        quantity["minus_sham"] = asdict(summarize(paired, draws, rng)) if paired else None
+        above = share_above(figures, list(by_clip(rows, FLOOR, name).values()))
         if above is not None and not zero_is_none:
             quantity |= {"share_above_floor": above[0], "floor_95th_percentile": above[1]}
         quantities[name] = quantity
     own = [row for row in rows if row["arm"] == arm]
     shares = list(by_clip(rows, arm, "reasoning_changed_share").values())
     late = list(by_clip(rows, arm, "first_beyond_s").values())
-    clips = {row["clip_id"] for row in own}
     return {
         "kind": kind_of(arm),
-        "clips": len(clips),
+        "clips": len({row["clip_id"] for row in own}),
+        **claims_on(rows, arm, margin, largest),
         "reasoning_changed_share": float(np.mean(shares)) if shares else None,
-        "share_beyond_half_a_metre": len(late) / len(clips) if clips else None,
+        "share_beyond_half_a_metre": share_of_instants(own, "first_beyond_s"),
         "median_first_beyond_s": float(np.median(late)) if late else None,
         "recorded_future_valid": all(row["recorded_future_valid"] for row in own),
+        "sham_partners": sham_partners(rows, arm),
         "quantities": quantities,
     }
 
 
+def has_sham(arm: str) -> bool:
+    """Whether an arm's effect is its difference to the sham: floor and sham are themselves held against zero."""
+    return kind_of(arm) == "edit"
+
+
+def claims_on(rows: Sequence[dict[str, Any]], arm: str, margin: float, largest: float) -> dict[str, Any]:
+    """What `claims` says of the arm: the share of clips that moved by more than `margin` metres on average over their
+    instants and samples, and whether the mean is as good as zero if none moves by more than `largest` metres."""
+    sizes = list(by_clip(rows, arm, SIZE).values())
+    against_sham = has_sham(arm) and instants(rows, SHAM)
+    shifts = {name: minus(rows, arm, SHAM, name) if against_sham else by_clip(rows, arm, name) for name in SHIFTS}
+    found = claims.moved(sizes, margin)
+    return {
+        "moved": found,
+        "equivalence": claims.equivalence(
+            {name: list(of.values()) for name, of in shifts.items()}, sizes, margin, largest
+        ),
+        "interval_of_mean_holds": claims.interval_holds(found),
+    }
+
+
+def share_of_instants(rows: Sequence[dict[str, Any]], name: str) -> float | None:
+    """Mean over clips of the share of a clip's instants that have the quantity, so that it does not grow with their
+    number; None without rows."""
+    clips: dict[str, list[bool]] = defaultdict(list)
+    for row in rows:
+        clips[row["clip_id"]].append(row.get(name) is not None)
+    return float(np.mean([np.mean(found) for found in clips.values()])) if clips else None
+
+
+def sham_partners(rows: Sequence[dict[str, Any]], arm: str) -> dict[str, Any] | None:
+    """How many instants of clips the arm shares with the sham, and which either has alone; None for floor and sham."""
+    if not has_sham(arm):
+        return None
+    own, sham = instants(rows, arm), instants(rows, SHAM)
+    return {"paired": len(own & sham), "without_sham": names(own - sham), "sham_alone": names(sham - own)}
+
+
 def summarize_arms(rows: Sequence[dict[str, Any]], draws: int, seed: int, margin: float = MARGIN) -> dict[str, Any]:
     """Every arm's summary; p values of the edits are corrected over the edit arms (Holm), quantity by quantity."""
-    arms = {arm: summarize_arm(rows, arm, draws, seed, margin) for arm in arm_order(row["arm"] for row in rows)}
+    order = arm_order(row["arm"] for row in rows)
+    # A clip that was not driven may move as far as any of the run did.
+    largest = max([claims.LARGEST, *(size for arm in order for size in by_clip(rows, arm, SIZE).values())])
+    arms = {arm: summarize_arm(rows, arm, draws, seed, margin, largest) for arm in order}
     edits = [arm for arm, summary in arms.items() if summary["kind"] == "edit"]
     for name in QUANTITIES:
         found = [arms[arm]["quantities"][name] for arm in edits if name in arms[arm]["quantities"]]
@@ -228,68 +251,6 @@ def summarize_arms(rows: Sequence[dict[str, Any]], draws: int, seed: int, margin
             for quantity, corrected in zip(group, holm([quantity["p"] for quantity in group]), strict=True):
                 quantity["p_holm"] = corrected
     return arms
-
-
-def notes_on(rows: Sequence[dict[str, Any]], rollouts: Sequence[Rollout], unchanged: Sequence[str]) -> list[str]:
-    """Sentences on what may be concluded, for people."""
-    clips, arms = {row["clip_id"] for row in rows}, {row["arm"] for row in rows}
-    edits = arm_order(arm for arm in arms if kind_of(arm) == "edit")
-    notes = []
-    if rows and len(clips) < FEWEST:
-        notes.append(
-            f"{len(clips)} clip{'s' if len(clips) > 1 else ''}: the numbers hold for what was driven, no further. "
-            f"Intervals and p values need at least {FEWEST} clips, because the clip is the unit that is resampled."
-        )
-    least = 2.0 ** (1 - len(clips))
-    if len(clips) >= FEWEST and least * max(1, len(edits)) > 1 - LEVEL:
-        notes.append(
-            f"{len(clips)} clips in {len(edits)} edit arm{'s' if len(edits) != 1 else ''}: even if every clip moves to "
-            f"the same side, p cannot be below {least * max(1, len(edits)):.3g} after correction."
-        )
-    if rows and SHAM not in arms:
-        notes.append(
-            "No sham arm: what the editor does to the pictures by itself cannot be told from what the markings do."
-        )
-    if rows and FLOOR not in arms:
-        notes.append("No noise-floor arm: how far the model's paths move by chance is not known.")
-    for arm in arm_order(arms):
-        with_arm = {row["clip_id"] for row in rows if row["arm"] == arm}
-        if clips - with_arm:
-            notes.append(
-                f"Arm {arm} lacks {len(clips - with_arm)} of {len(clips)} clips; only clips with it enter its summary."
-            )
-    for arm in edits:
-        if arm in unchanged:
-            notes.append(
-                f"{arm}: declared to leave the right action unchanged, so ADE, minADE and FDE may be compared."
-            )
-        else:
-            notes.append(
-                f"{arm}: the edit may change what the right action is, so the recorded future is no longer the truth "
-                "and changes of ADE, minADE and FDE against it are not errors. Read displacement, lateral and "
-                "longitudinal instead."
-            )
-    lonely = sorted({r.clip_id for r in rollouts} - {r.clip_id for r in rollouts if r.arm == ORIGINAL})
-    notes += [f"{clip}: has no original arm and is left out." for clip in lonely]
-    if edits:
-        notes.append(
-            "Effects of edits are differences to the sham arm (minus_sham); a size such as displacement is tested only "
-            "there. An interval that includes zero does not show that there is no effect; the equivalence test does, "
-            "where its p is small."
-        )
-    return notes
-
-
-def equivalence_notes(arms: dict[str, Any]) -> list[str]:
-    """A sentence for each shift of a sham or edit arm that is shown to be as good as none."""
-    notes = []
-    for arm, summary in arms.items():
-        for name in EQUIVALENCE if summary["kind"] != FLOOR else ():
-            found = summary["quantities"].get(name, {}).get("equivalence")
-            if found and found["p"] is not None and found["p"] <= 1 - LEVEL:
-                what = name.removesuffix("_m") + (" shift beyond the sham's" if found["minus_sham"] else " shift")
-                notes.append(f"{arm}: its {what} is within {found['margin']:g} m on average (p {found['p']:.2g}).")
-    return notes
 
 
 def study(
@@ -304,13 +265,11 @@ def study(
     rows = effect_rows(rollouts, unchanged, seed)
     settings = {"bootstrap": draws, "seed": seed, "confidence_level": LEVEL, "fewest_clips_for_p": FEWEST}
     settings |= {"interval": "bootstrap over clips: studentised for the mean, expanded percentile for the median"}
-    settings |= {"test": "two-sided sign flip over clips", "correction": "Holm over edit arms, per quantity"}
-    settings |= {"equivalence": "two one-sided t tests over clips, not corrected", "equivalence_margin_m": margin}
-    settings |= {
-        "beyond_m": paths.THRESHOLD,
-        "energy_permutations": ENERGY_PERMUTATIONS,
-        "action_unchanged": list(unchanged),
-    }
+    settings |= {"test": "two-sided sign flip over clips: of symmetry about zero", "fewest_for_mean": FEWEST_FOR_MEAN}
+    settings |= {"correction": "Holm over edit arms, per quantity", "equivalence_margin_m": margin}
+    settings |= {"moved": "clips whose displacement, mean over instants, samples and time, is beyond the margin; exact"}
+    settings |= {"beyond_m": paths.THRESHOLD, "energy_permutations": ENERGY_PERMUTATIONS}
+    settings |= {"action_unchanged": list(unchanged)}
     # The split into vision and words is shown only by runs that drove each arm both ways.
     shown = {name: about for name, about in QUANTITIES.items() if name not in words.QUANTITIES or by_any(rows, name)}
     arms = summarize_arms(rows, draws, seed, margin)
@@ -318,7 +277,7 @@ def study(
         "run": run,
         "clips": len({row["clip_id"] for row in rows}),
         "no_driving_reason": None,
-        "notes": notes_on(rows, rollouts, unchanged) + equivalence_notes(arms),
+        "notes": notes.all_of(rows, lonely(rollouts), arms, unchanged),
         "arms": arms,
         "quantities": {
             name: {"unit": unit, "meaning": meaning, "against_recorded_future": name in AGAINST_RECORDED}
@@ -327,6 +286,12 @@ def study(
         "settings": settings,
     }
     return {"rows": rows, "summary": summary}
+
+
+def lonely(rollouts: Sequence[Rollout]) -> list[tuple[str, int | None]]:
+    """Clips and instants that other arms have and the original has not."""
+    found, _ = words.apart(rollouts)
+    return [instant for instant, group in check_rollouts(found).items() if ORIGINAL not in group]
 
 
 def by_any(rows: Sequence[dict[str, Any]], name: str) -> bool:

@@ -9,7 +9,8 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from relane.effects.paths import difference_in_path_frame
+from relane.effects import paths
+from relane.effects.along import lateral_longitudinal
 
 if TYPE_CHECKING:
     from relane.effects.study import Rollout
@@ -20,8 +21,8 @@ QUANTITIES = {
     for part, about in _PARTS
     for name, what, signed in (
         ("displacement", "distance between paired paths", False),
-        ("lateral", "shift to the left in the original path's frame", True),
-        ("longitudinal", "shift onwards in the original path's frame", True),
+        ("lateral", "shift to the left of the original path", True),
+        ("longitudinal", "shift along the original path", True),
     )
 }
 
@@ -48,10 +49,11 @@ def _shared(rollout: "Rollout") -> bool:
 
 def split(own: np.ndarray, shared: np.ndarray, base: np.ndarray) -> dict[str, float]:
     """The quantities above from paths (K, T, 2+): the arm's own, its own with the original's words, the original's."""
-    vision, total = (np.stack(difference_in_path_frame(paths, base)) for paths in (shared, own))
+    vision, total = (np.stack(lateral_longitudinal(path, base)) for path in (shared, own))
+    apart = {"vision": paths.apart(shared, base), "words": paths.apart(own, shared)}
     result = {}
     for part, (lateral, longitudinal) in (("vision", vision), ("words", total - vision)):
-        result[f"{part}_displacement_m"] = float(np.hypot(lateral, longitudinal).mean())
+        result[f"{part}_displacement_m"] = float(apart[part].mean())
         result[f"{part}_lateral_m"] = float(lateral.mean())
         result[f"{part}_longitudinal_m"] = float(longitudinal.mean())
     return result

@@ -180,7 +180,12 @@ def reasoning(inference: dict[str, Any]) -> list[str]:
 # Effects
 
 # What stands open on the page; the other quantities are folded away.
-MAIN_QUANTITIES = ("displacement_m", "displacement_end_m", "lateral_m", "longitudinal_m")
+MAIN_QUANTITIES = ("displacement_m", "displacement_end_m", "lateral_m", "longitudinal_m", "speed_change_mps")
+DOUBTFUL = " *"
+DOUBT = (
+    "* No clip of the arm moved, or all of a few did: the interval knows nothing of clips that answer otherwise and "
+    "were not driven. Read the share of clips that moved."
+)
 EFFECT_COLUMNS = ["clips", "effect (mean)", "95 % interval", "p", "minus sham", "95 % interval", "p", "floor (95 %)"]
 
 
@@ -201,7 +206,41 @@ def effects(record: dict[str, Any], path: Path) -> Effects:
     fewest = record.get("settings", {}).get("fewest_clips_for_p", 5)
     tables = {name: _quantity(name, about, arms, fewest) for name, about in quantities.items()}
     main = [tables.pop(name) for name in MAIN_QUANTITIES if name in tables]
-    return Effects([*main, _behaviour(arms)] if arms else [], list(tables.values()), list(record.get("notes", [])))
+    notes = list(record.get("notes", []))
+    if not arms:
+        return Effects([], list(tables.values()), notes)
+    moved = _moved(arms, record.get("settings", {}).get("fewest_for_mean", 40), path)
+    return Effects([moved, *main, _behaviour(arms)], list(tables.values()), notes)
+
+
+def _moved(arms: dict[str, Any], fewest: int, path: Path) -> Table:
+    """The claim of each arm: which share of clips moved, and whether the mean is as good as zero."""
+    table = Table(
+        "Clips that moved", ["clips", "moved", "share", "exact 95 % interval", "at most", "mean displacement"]
+    )
+    for arm, summary in arms.items():
+        found, mean = summary.get("moved"), summary.get("equivalence")
+        if not isinstance(found, dict):
+            raise InputError(f"{path}: arm {arm} does not say how many clips moved; make it again with effects.py")
+        cells = [Cell(str(found["clips"])), Cell(str(found["moved"])), Cell(number(found["share"], "{:.1%}"))]
+        cells.append(Cell(f"{number(found['low'], '{:.1%}')} to {number(found['high'], '{:.1%}')}"))
+        cells.append(Cell(number(found["at_most"], "{:.1%}")))
+        if mean:
+            bound = f"at most {number(mean['displacement_at_most_m'], '{:.2f}')} m"
+            shown = "shown" if mean["shown"] else "not shown"
+            cells.append(Cell(f"{bound}; within {number(mean['margin_m'], '{:g}')} m: {shown}"))
+        else:
+            of = "clips with a sham" if summary.get("kind") == "edit" else "clips"
+            cells.append(Cell(f"not claimed: fewer than {fewest} {of}", absent=True))
+        table.rows.append((arm, cells))
+        margin = number(found.get("beyond_m"), "{:g}")
+    table.notes.append(
+        f"Moved: the distance between paired paths, averaged over the time, samples and instants of a clip, is beyond "
+        f"{margin} m. At most: the share of all such clips, at 95 % (exact, one-sided)."
+    )
+    bounds = {mean["if_no_clip_beyond_m"] for summary in arms.values() if (mean := summary.get("equivalence"))}
+    table.notes += [f"The bound of the mean holds if no clip moves by more than {bound:.2g} m." for bound in bounds]
+    return table
 
 
 def _quantity(name: str, about: dict[str, Any], arms: dict[str, Any], fewest: int) -> Table:
@@ -212,10 +251,13 @@ def _quantity(name: str, about: dict[str, Any], arms: dict[str, Any], fewest: in
         if found is None:
             table.rows.append((arm, [Cell("absent: no clip has it", len(EFFECT_COLUMNS), True)]))
             continue
-        cells = [Cell(str(found.get("n", "–"))), *_estimate(found, fewest, "none: a size, tested as minus sham")]
+        doubtful = summary.get("interval_of_mean_holds") is False
+        size = "none: a size, tested as minus sham" if summary.get("kind") == "edit" else "none: a size"
+        cells = [Cell(str(found.get("n", "–"))), *_estimate(found, fewest, size, doubtful)]
         sham = found.get("minus_sham")
-        none = "absent: " + ("this is the sham" if summary.get("kind") == "sham" else "no sham arm")
-        cells += _estimate(sham, fewest, "none") if sham else [Cell(none, 3, True)]
+        cells += _estimate(sham, fewest, "none", doubtful) if sham else [Cell(_no_sham(summary, arms), 3, True)]
+        if any(cell.text.endswith(DOUBTFUL) for cell in cells) and DOUBT not in table.notes:
+            table.notes.append(DOUBT)
         if "floor_95th_percentile" in found:
             above = number(found.get("share_above_floor"), "{:.0%}")
             cells.append(Cell(f"{number(found['floor_95th_percentile'])}; {above} of clips above"))
@@ -227,14 +269,21 @@ def _quantity(name: str, about: dict[str, Any], arms: dict[str, Any], fewest: in
     return table
 
 
-def _estimate(summary: dict[str, Any], fewest: int, untested: str) -> list[Cell]:
+def _no_sham(summary: dict[str, Any], arms: dict[str, Any]) -> str:
+    """Why an arm has no difference to the sham."""
+    own = {"sham": "this is the sham", "floor": "the floor is held against zero"}.get(summary.get("kind", ""))
+    there = any(other.get("kind") == "sham" for other in arms.values())
+    return f"absent: {own or ('no clip shared with the sham' if there else 'no sham arm')}"
+
+
+def _estimate(summary: dict[str, Any], fewest: int, untested: str, doubtful: bool) -> list[Cell]:
     """Mean, interval and p of one summary, or why there is none."""
     few = summary.get("n", 0) < fewest
     reason = f"none: fewer than {fewest} clips"
     low, high = summary.get("mean_low"), summary.get("mean_high")
     interval = Cell(reason if few else "none", absent=True)
     if low is not None and high is not None:
-        interval = Cell(f"{number(low)} to {number(high)}")
+        interval = Cell(f"{number(low)} to {number(high)}{DOUBTFUL if doubtful else ''}")
     corrected = summary.get("p_holm")
     p = Cell(reason if few else untested, absent=True)
     if corrected is not None or summary.get("p") is not None:
@@ -246,7 +295,7 @@ def _behaviour(arms: dict[str, Any]) -> Table:
     table = Table("Reasoning, and paths that leave the original by more than 0.5 m", [])
     names = (
         ("reasoning changed", "reasoning_changed_share", "{:.0%}"),
-        ("clips beyond 0.5 m", "share_beyond_half_a_metre", "{:.0%}"),
+        ("beyond 0.5 m, of a clip's instants", "share_beyond_half_a_metre", "{:.0%}"),
         ("first beyond, median (s)", "median_first_beyond_s", "{:.1f}"),
     )
     table.columns = [title for title, _, _ in names]
