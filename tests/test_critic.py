@@ -360,6 +360,24 @@ def test_the_script_paints_judges_and_keeps_every_try(item: Namespace, monkeypat
     assert len(json.loads((folder / "qwen_eval.json").read_text())["tries"]) == 2
 
 
+def test_a_painter_that_gives_no_numbers_leaves_nothing_behind(
+    item: Namespace, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from diffusers import FluxTransformer2DModel
+
+    plain = FluxTransformer2DModel.forward
+    broken = lambda self, *args, **how: (plain(self, *args, **how)[0] * float("nan"),)  # noqa: E731
+    monkeypatch.setattr(FluxTransformer2DModel, "forward", broken)
+    with pytest.raises(InputError, match=r"latents after step 1.* nothing was written"):
+        run(item, caption_refine_iters=0)
+    assert not Path(item.output).parent.exists()
+
+
+def test_the_sidecar_says_at_which_size_was_painted(item: Namespace) -> None:
+    _, record = run(item, caption_refine_iters=0)
+    assert (record["painted_at"], record["warning"], record["lora_left_out"]) == ("48x64", None, [])
+
+
 def test_the_same_job_paints_the_same_picture_and_seed_clip_or_instruction_another(item: Namespace) -> None:
     first, _ = run(item, caption_refine_iters=0)
     assert np.array_equal(run(item, caption_refine_iters=0, qwen="")[0], first)
@@ -404,6 +422,8 @@ def test_random_words_of_a_real_model_judge_nothing(item: Namespace, instruction
         ({"caption_refine_iters": -1}, "use 0"),
         ({"max_sequence_length": 1000}, "1 to 512 tokens"),
         ({"paint_size": "big"}, "expected HEIGHTxWIDTH"),
+        ({"paint_size": "100x160"}, "multiples of 16"),
+        ({"paint_size": "0x0"}, "multiples of 16"),
         ({"inpaint_masks": "other.npz"}, r"other\.npz: no such file"),
         ({"inpaint_masks": "small.npz"}, "do not fit"),
         ({"inpaint_masks": "empty.npz"}, "nothing to repaint"),
