@@ -179,7 +179,8 @@ def test_the_last_sigma_is_what_the_pipeline_s_own_loop_comes_to(flux: FluxFill)
 
 
 def test_who_asks_for_more_than_two_megapixels_is_told_what_noise_is_left(flux: FluxFill) -> None:
-    assert flux.warning(1088, 1920, 50) == ""
+    assert flux.warning(1024, 1920, 50) == ""
+    assert "1088x1920 is above two megapixels" in flux.warning(1088, 1920, 50)
     assert "2160x3840 is above two megapixels: the last of 50 steps starts at sigma 0." in flux.warning(2160, 3840, 50)
 
 

@@ -25,7 +25,7 @@ MULTIPLE = 16  # factor 8 of the autoencoder times the 2x2 packing of its latent
 # The tokens of 16x16 pixels up to which FLUX's schedule of noise was made: one megapixel. With more of them its steps
 # gather at high noise, and the last one leaves noise behind: `last_sigma`.
 MOST_TOKENS = 4096
-TOO_LARGE = 2 * MOST_TOKENS * MULTIPLE**2  # pixels; a user who asks for more is warned
+TOO_LARGE = 2_000_000  # pixels; a user who asks for more is warned
 LESS = "first_frame.dtype: float32; first_frame.fp8, compile, attention_backend off; another LoRA or none"
 
 
@@ -199,6 +199,8 @@ class FluxFill:
         except (OSError, ValueError, RuntimeError, SafetensorError) as error:
             line = (str(error).strip() or error.__class__.__name__).splitlines()[0][:300]
             raise InputError(f"{self.folder}: does not load as FluxFillPipeline: {line}") from None
+        if offload == "none":
+            self.pipe.to(device)  # where a look at every weight takes a moment
         for part in ("transformer", "vae", "text_encoder", "text_encoder_2"):
             weights = {name: one.detach() for name, one in getattr(self.pipe, part).named_parameters()}
             check_tensors(weights, self.folder / part)
