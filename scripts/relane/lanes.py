@@ -29,7 +29,7 @@ _UNKNOWN = re.compile(
 )
 _MIXED_COLOR, _MIXED_PATTERN = "mixed-color", "mixed-pattern"
 # Words after which the new marking stands; `joined` has taken out those of "next to" and the like.
-_CHANGES = re.compile(r"\b(?:to|with|into|by)\b")
+_CHANGES = re.compile(r"\b(?:to|with|into|by|becom(?:es?|ing)|(?:should|shall|must) be)\b")
 _PROMPT = re.compile(r"road with (\w+) (\w+) (\w+) lane markings")
 
 
@@ -95,12 +95,13 @@ class Reading:
         return any(name in self.attributes.known() for name in known) if known else bool(self.readable)
 
 
-# Keys of a reply that mean the attribute, and keys within which its value may stand.
+# Keys of a reply that mean the attribute, keys of words about a whole line, and keys within which a value may stand.
 _KEYS = {
     "count": ("count", "number", "quantity", "lines"),
     "color": ("color", "colour", "colors", "colours"),
     "pattern": ("pattern", "style", "type"),
 }
+_WHOLE_KEYS = {"marking", "markings", "line", "lines", "lane", "lanes", "left", "right", "description", "result"}
 _VALUE_KEYS = ("value", "label", "name", "answer")
 
 
@@ -114,7 +115,7 @@ def read_values(seen: Any) -> Reading:
     return Reading(
         Attributes(**{name: value or "unknown" for name, value in values.items()}),
         frozenset(name for name, value in values.items() if value),
-        frozenset((name, value) for name, (_, denied) in found.items() for value in denied),
+        frozenset((name, value) for name, (said, denied) in found.items() for value in denied - said),
     )
 
 
@@ -128,7 +129,11 @@ def _gathered(name: str, seen: Any) -> tuple[set[str | None], set[str]]:
         if mine:
             parts = [_read_value(name, value) for value in mine]
         else:  # lines that are described one by one
-            parts = [_gathered(name, value) for _, value in folded if isinstance(value, (dict, list))]
+            parts = [
+                _gathered(name, value)
+                for key, value in folded
+                if isinstance(value, (dict, list)) or set(key.split()) & _WHOLE_KEYS
+            ]
     else:
         said, denied = _read_value(name, seen) if isinstance(seen, str) else (set(), set())
         # Words that do not speak of an attribute say nothing of it.
@@ -215,21 +220,23 @@ def parse_instruction(text: str) -> Attributes:
 def read_sentence(text: str) -> Reading:
     """What an instruction or a caption asks for, and what it denies.
 
-    Of "change the white line to a double yellow one" only what follows the last "to", "with", "into" or "by" that
-    still names a marking counts. What a marking lies next to, and other things' colors, do not. Two colors or two
-    patterns asked for at once are `mixed`.
+    Of "change the white line to a double yellow one" what follows "to", "with", "into" or "by" counts, of an attribute
+    that is named after several of them the last. What a marking lies next to, and other things' colors, do not. Two
+    colors or two patterns asked for at once are `mixed`.
     """
     parts = [mentions(part) for part in _CHANGES.split(joined(what_is_asked(text)))]
     denied = frozenset((one.name, one.value) for part in parts for one in part if one.said is Said.DENIED)
     for said in (Said.OF_IT, Said.OF_THE_EDGE, Said.ASIDE):
-        for part in reversed(parts):
-            here = [one for one in part if one.said is said and not one.numeral]
-            if here:
-                attributes = Attributes(*(_asked(name, here) for name in ALLOWED))
-                return Reading(attributes, frozenset(attributes.known()), denied)
+        here = [[one for one in part if one.said is said and not one.numeral] for part in parts]
+        here = here[1:] if any(here[1:]) else here[:1]
+        if any(here):
+            attributes = Attributes(*(_asked(name, here) for name in ALLOWED))
+            return Reading(attributes, frozenset(attributes.known()), denied - set(attributes.known().items()))
     return Reading(denied=denied)
 
 
-def _asked(name: str, said: list[Mention]) -> str:
-    values = {one.value for one in said if one.name == name}
-    return _one_value(name, values) or "unknown"
+def _asked(name: str, parts: list[list[Mention]]) -> str:
+    """An attribute's value by the last part of a sentence that names it."""
+    said = next((named for part in reversed(parts) if (named := [one for one in part if one.name == name])), [])
+    said = [one for one in said if one.predicate] or said
+    return _one_value(name, {one.value for one in said}) or "unknown"

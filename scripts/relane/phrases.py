@@ -24,7 +24,7 @@ _VALUES = {
     },
     "pattern": {
         "solid continuous unbroken uninterrupted": "solid",
-        "dashed dashes broken dotted discontinuous intermittent segmented": "dashed",
+        "dashed dash dashes broken dotted discontinuous intermittent segmented": "dashed",
         "mixed-pattern": "mixed",
     },
 }
@@ -34,7 +34,7 @@ _WORDS = {
 # In running text "one" is a pronoun more often than a count: these count only where a count is asked for.
 NUMERALS = {"one": "single", "1": "single", "two": "double", "2": "double", "pair": "double", "twin": "double"}
 
-_LINES = re.compile(r"lines?|markings?|stripes?|striping|dash|paint|ones?|dividers?|cent(?:er|re)lines?")
+_LINES = re.compile(r"lines?|markings?|stripes?|striping|paint|ones?|dividers?|cent(?:er|re)lines?")
 # What may stand between a word and its noun.
 _FILLERS = _words(
     "a an the of lane lanes road roads highway street center centre central middle left right main painted bright "
@@ -57,10 +57,12 @@ _PHRASES = [
     (r"\bmixed[- ]colou?r(?:s|ed)?\b", "mixed-color"),
     (r"\bmixed[- ]patterns?\b", "mixed-pattern"),
     (r"\boff[- ]white\b", "off-white"),
+    (r"\b(?:and|then) (?:re)?(?:paint|add|draw|make|use|put)\b", ","),
     (r"\b(?:instead of|rather than|other than|as opposed to|in place of|no longer|nothing)\b", _DENIES),
     (r"\b(?:not|no|non|never|without|neither|nor|cannot|isnt|arent|lacks?|lacking|removed?|erased?|except)\b", _DENIES),
     (r"n['\u2019]t\b", f" {_DENIES}"),
     (r"\b(?:next|adjacent|closer?|parallel|opposite|relative|compared|similar|identical|perpendicular) to\b", _ASIDE),
+    (r"\breplac(?:e|es|ed|ing)\b", _ASIDE),
     (r"\b(?:attached|belong\w*|according|leading|related|up|due|thanks|in addition|in contrast|relation) to\b", _ASIDE),
     (r"\bto (?:match|replace|keep|separate|mark|follow|fit|blend|resemble|avoid|cover|hide|divide)\b", _ASIDE),
     (r"\bto (?:the|its|their|either|each) (?:\w+ )?(?:left|right|sides?|edges?|rear|front|outside|inside)\b", _ASIDE),
@@ -70,6 +72,7 @@ _PHRASES = [
 ]
 # "Lines by the kerb" lie beside it, "replaced by the kerb's color" do not.
 _BY, _REPLACED = r"\bby (?:the|its|their)\b", re.compile(r"\b(?:replac|swap|exchang|substitut)")
+_SWAPPED = re.compile(r"\b(?:swap|exchang)")
 _TOKEN = re.compile(rf"mixed-\w+|off-white|[a-z0-9]+|[,;.:()|{_DENIES}{_ASIDE}]")
 _ENDS = set(",;.:()|")
 _NEW_CLAUSE = {"but", "now", "while", "whereas", "to", "into"}
@@ -89,19 +92,24 @@ class Said(Enum):
 
 @dataclass(frozen=True)
 class Mention:
-    """A word that names a value of an attribute; `place` is that of its token, `numeral` whether it is a number."""
+    """A word that names a value of an attribute.
+
+    numeral: whether it is a number. predicate: whether it stands after the line that it speaks of, as in "paint the
+    white line yellow".
+    """
 
     name: str
     value: str
     said: Said
-    place: int
     numeral: bool = False
+    predicate: bool = False
 
 
 def joined(text: str) -> str:
     """A text in lower case with each phrase that reverses or turns aside what follows as one sign."""
     text = text.lower()
-    phrases = _PHRASES if _REPLACED.search(text) else [*_PHRASES, (_BY, _ASIDE)]
+    phrases = [(r"\bfor\b", "to")] if _SWAPPED.search(text) else []
+    phrases += _PHRASES if _REPLACED.search(text) else [*_PHRASES, (_BY, _ASIDE)]
     for phrase, sign in phrases:
         text = re.sub(phrase, f" {sign} " if sign in (_DENIES, _ASIDE) else sign, text)
     return text
@@ -131,7 +139,8 @@ def mentions(text: str) -> list[Mention]:
             elif said and (denied or _GONE.match(" ".join(words[place + 1 : place + 9]))):
                 said = Said.DENIED
             if said:
-                found.append(Mention(name, value, said, place, word in NUMERALS))
+                predicate = place > 0 and words[place - 1] != "paint" and bool(_LINES.fullmatch(words[place - 1]))
+                found.append(Mention(name, value, said, word in NUMERALS, predicate))
     return found
 
 
