@@ -45,7 +45,7 @@ def parser() -> argparse.ArgumentParser:
     add("--scenes", type=int, default=20)
     add("--steps", type=int, default=8, help="of FLUX Fill")
     add("--region", choices=("corridor", "road"), default="corridor")
-    add("--keep-masked-pixels", type=cli.true_or_false, default=True)
+    add("--keep-masked-pixels", type=cli.true_or_false, default=False)
     add("--lora", default="", help="a LoRA to paint with")
     add("--lora-scale", type=float, default=1.0)
     add("--picture", help="PNG: a row a scene, the source, then the eight edits")

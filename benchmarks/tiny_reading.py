@@ -90,7 +90,7 @@ def judged(qwen: Qwen, args: argparse.Namespace) -> None:
         wanted = ALL[number % len(ALL)]
         edit = painter.paint(
             frame, mask, wanted.prompt(), seed_key=("judge", "critic", number), steps=args.steps,
-            keep_masked_pixels=True, max_sequence_length=16, mask_feather=FEATHER, size=PAINT_SIZE,
+            keep_masked_pixels=False, max_sequence_length=16, mask_feather=FEATHER, size=PAINT_SIZE,
         )  # fmt: skip
         read = read_line(edit, scene, FRONT_WIDE, t, road)
         if read is None or "unknown" in (read.count, read.color, read.pattern):

@@ -7,6 +7,7 @@ OUTPUTS: results/lora/{lora}/pytorch_lora_weights.safetensors   loads in FluxFil
 """
 
 LORA = "results/lora/{lora}"
+LORA_REGION = ("region", "dilate_size", "corridor_width", "corridor_unit", "camera_height")
 
 
 wildcard_constraints:
@@ -43,12 +44,17 @@ rule train_lora:
         dataset=subpath(input[0], parent=True),
         folder=subpath(output.weights, parent=True),
         flags=flags("lora"),
+        # Training sees what painting will: the same part of the road, with the same hole.
+        painting=relane_config.flags(
+            {key: config["region"][key] for key in LORA_REGION}
+            | {"keep_masked_pixels": config["first_frame"]["keep_masked_pixels"]}
+        ),
         weights=weights("flux_fill"),
         code=code("train_lora.py"),
     shell:
         "{ON_GPU} --record {output.history:q} --weights {params.weights:q}"
         " {SCRIPTS:q}/train_lora.py --dataset {params.dataset:q} --flux-fill {config[checkpoints][flux_fill]:q}"
-        " {params.flags} --device {resources.device}"
+        " {params.flags} {params.painting} --device {resources.device}"
         " --output {params.folder:q} > {log:q} 2>&1"
 
 

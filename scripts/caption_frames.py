@@ -1,7 +1,7 @@
 """Caption the kept frames of one video with Qwen2.5-VL, several a call.
 
-The input folders are those of scripts/dataset_frame.py; frames that were dropped are passed over. A reply that does
-not parse is asked for once more, then recorded as unknown with its text.
+The input folders are those of scripts/dataset_frame.py; frames that were dropped are passed over. A reply in which
+an attribute cannot be read is asked for once more, then that attribute is recorded as unknown, with the reply's text.
 """
 
 import argparse
@@ -43,7 +43,8 @@ def load(args: argparse.Namespace):
 
 
 def run(args: argparse.Namespace, qwen) -> None:
-    """Write one JSON: captions by item name, and what they cost. Raises InputError on a broken item folder."""
+    """Write one JSON: captions by item name, and what they cost. Raises InputError on a broken item folder,
+    and when no reply could be read."""
     from relane import captions, dataset, memory
     from relane.files import read_json, write_json
 
@@ -52,6 +53,7 @@ def run(args: argparse.Namespace, qwen) -> None:
     images = [dataset.read_image(item / "image.png") for item in kept]
     masks = [dataset.read_mask(item / "mask.png") for item in kept] if args.crop else None
     found = captions.caption(qwen, images, masks, batch_size=args.batch_size, max_new_tokens=args.caption_max_tokens)
+    captions.refuse_unreadable(found, args.qwen)
     entries = {}
     for item, one in zip(kept, found, strict=True):
         values = {name: getattr(one.attributes, name) for name in ("count", "color", "pattern")}

@@ -97,6 +97,7 @@ def asked_captions(qwen, images: list[Path], batch_size: int, max_new_tokens: in
     for start in range(0, len(images), batch_size):  # so that only one batch of pictures is in memory
         batch = [dataset.read_image(path) for path in images[start : start + batch_size]]
         found += captions.caption(qwen, batch, batch_size=batch_size, max_new_tokens=max_new_tokens)
+    captions.refuse_unreadable(found, qwen.folder)
     return [{"prompt": one.text, "prompt_2": "", "reply": one.reply, "asked": one.asked} for one in found]
 
 

@@ -46,9 +46,9 @@ def parser() -> argparse.ArgumentParser:
     add("--guidance-scale", type=float, default=30.0, help="guidance of FLUX Fill")
     add("--strength", type=float, default=1.0, help="1 starts from noise, less from the noised source")
     add("--max-sequence-length", type=int, default=512, help="T5 tokens of the caption (what the model was trained on)")
-    add("--paint-size", default="", help="HEIGHTxWIDTH to paint at; blank = the clip's own size")
+    add("--paint-size", default="", help="HEIGHTxWIDTH; blank = the clip's own, at most one megapixel")
     add("--mask-feather", type=int, default=8, help="pixels inside the mask over which the edit fades in")
-    add("--keep-masked-pixels", type=yes_no, default=True, help="model sees the old road under the mask, not a hole")
+    add("--keep-masked-pixels", type=yes_no, default=False, help="model sees the old road under the mask, not a hole")
     add("--caption-refine-iters", type=int, default=10, help="most tries under the critic; 0 = no critic, one try")
     add("--caption-refine-batch", type=int, default=1, help="tries of one caption that are judged in one batch")
     add("--caption-refine-temperature", type=float, default=0.1, help="temperature of the critic's replies")
@@ -250,7 +250,10 @@ def paint_size(text: str) -> tuple[int, int] | None:
     height, _, width = text.lower().partition("x")
     if not height.isdecimal() or not width.isdecimal():
         raise InputError(f"--paint-size {text!r}: expected HEIGHTxWIDTH, such as 480x720")
-    return int(height), int(width)
+    size = int(height), int(width)
+    if any(side < 16 or side % 16 for side in size):
+        raise InputError(f"--paint-size {text!r}: height and width must be multiples of 16, such as 480x720")
+    return size
 
 
 def read_first(clip: str, masks: str) -> "tuple[np.ndarray, np.ndarray]":
@@ -283,6 +286,7 @@ def what_to_ask(
 
     qwen = models.critic()
     [read] = clock.time("read_attributes", lambda: captions.caption(qwen, [frame], [mask]))
+    captions.refuse_unreadable([read], args.qwen)
     return lanes.instruction_of(read.attributes), read.attributes, {"read": {"reply": read.reply, "asked": read.asked}}
 
 
@@ -296,10 +300,12 @@ def run(args: argparse.Namespace, models: Models) -> None:
     frame, mask = clock.time("read", lambda: read_first(args.clip, args.inpaint_masks))
     text, wanted, sham = what_to_ask(args, models, clock, frame, mask)
     key = (args.seed, args.video, text)
-    settings = paint_settings(args)
+    settings, about_painting = paint_settings(args), {}
 
     def paint(caption: str, number: int) -> "np.ndarray":
         editor = models.editor()
+        if number == 1:
+            about_painting.update(describe_painting(editor, mask, settings))
         return clock.time("paint", lambda: editor.paint(frame, mask, caption, seed_key=(*key, number), **settings))
 
     def ask(questions: list, **how: Any) -> list[str]:
@@ -318,10 +324,11 @@ def run(args: argparse.Namespace, models: Models) -> None:
         temperature=args.caption_refine_temperature,
         max_tokens=args.caption_max_tokens,
         key=key,
+        checkpoint=args.qwen,
     )
     if args.unload_critic_after_use:
         models.drop_critic()
-    record = describe(args, models, text, wanted, refinement) | sham
+    record = describe(args, models, text, wanted, refinement) | sham | about_painting
     seen = frame if args.keep_masked_pixels else frame * ~mask[..., None]
     clock.time("write", lambda: critic.write_tries(args.refine_folder, seen, refinement, record))
     critic.write_picture(args.output, refinement.chosen.output)
@@ -340,6 +347,15 @@ def paint_settings(args: argparse.Namespace) -> dict[str, Any]:
         "mask_feather": args.mask_feather,
         "size": paint_size(args.paint_size),
     }
+
+
+def describe_painting(editor: Any, mask: "np.ndarray", settings: dict[str, Any]) -> dict[str, Any]:
+    """What the sidecar says of how the editor paints; a size that leaves noise is said on stderr too."""
+    height, width = editor.size_of(mask, settings["size"])
+    warning = editor.warning(height, width, settings["steps"])
+    if warning:
+        print(f"warning: {warning}", file=sys.stderr, flush=True)
+    return {"painted_at": f"{height}x{width}", "warning": warning or None, "lora_left_out": editor.lora_left_out}
 
 
 def describe(

@@ -1,7 +1,8 @@
 """Train a LoRA for FLUX.1-Fill on a captioned dataset.
 
 Rows are encoded once and cached; then the text encoders and the VAE are freed and the LoRA is trained by flow matching
-on FLUX Fill's own inputs: noisy latents, latents of the picture with the mask painted out, and the mask. Killed, it
+on FLUX Fill's own inputs: noisy latents, latents of the picture with a hole, and the mask. The hole is what painting
+would repaint of the same picture: of frames of videos the corridor or the road, else the row's own mask. Killed, it
 goes on from its last checkpoint when it is called again, and ends with the same loss history and weights (to the last
 bit on a CPU). Several GPUs: `accelerate launch --num_processes N scripts/train_lora.py ...`.
 """
@@ -38,7 +39,9 @@ def parser() -> argparse.ArgumentParser:
     add("--max-sequence-length", type=int, default=512, help="T5 tokens: as in painting")
     add("--height", type=int, default=0, help="training size in pixels, a multiple of 16; 0: each picture's own")
     add("--width", type=int, default=0)
-    add("--masked-weight", type=float, default=1.0, help="weight of the masked region in the loss; 1: as all the rest")
+    add("--masked-weight", type=float, default=10.0, help="weight of the masked region in the loss; 1: as all the rest")
+    add("--keep-masked-pixels", type=cli.true_or_false, default=False, help="as in painting: no hole under the mask")
+    add_region(options.add_argument_group("region", "which part of a video frame's road is masked: as in painting"))
     add("--logit-mean", type=float, default=0.0, help="of the logit-normal times")
     add("--logit-std", type=float, default=1.0)
     add("--validation-rows", type=int, default=4, help="rows held out, at most one in eight")
@@ -53,6 +56,15 @@ def parser() -> argparse.ArgumentParser:
     add("--device", default="auto", help="auto, cpu, cuda or cuda:N")
     add("--dtype", default="bfloat16", choices=("float32", "bfloat16"))
     return options
+
+
+def add_region(group: argparse._ArgumentGroup) -> None:
+    """The flags of scripts/select_region.py; masks that are no roads are taken as they are."""
+    group.add_argument("--region", choices=("corridor", "road"), default="corridor", help="around the lines, or all")
+    group.add_argument("--dilate-size", type=int, default=24, help="grow by a square of this side in pixels")
+    group.add_argument("--corridor-width", type=float, default=1.0, help="around each line's middle")
+    group.add_argument("--corridor-unit", choices=("m", "px"), default="m", help="metres, or pixels of the picture")
+    group.add_argument("--camera-height", type=float, default=1.5, help="metres above the road; sets the scale")
 
 
 def make_accelerator(args: argparse.Namespace):
@@ -88,6 +100,9 @@ def prepare(args: argparse.Namespace, accelerator):
     for name in ("checkpointing_steps", "checkpoints_total_limit", "sample_inference_steps"):
         if getattr(args, name) < 1:
             raise InputError(f"lora.{name}: must be at least 1, got {getattr(args, name)}")
+    if settings.keep_masked_pixels:
+        # It is asked for the pixels that it is shown; whoever paints so has to know.
+        accelerator.print("warning: keep_masked_pixels: the model may learn to copy what it sees under the mask")
     rows = dataset.read_rows(args.dataset)
     dataset.check_rows(args.dataset, rows)
     cache = Cache(args.output / "cache", args.flux_fill, args.dataset, rows, settings)

@@ -4,8 +4,10 @@ from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
+import pytest
 
 from relane import captions, lanes
+from relane.errors import InputError
 from relane.lanes import Attributes
 from relane.qwen import Qwen
 
@@ -36,6 +38,32 @@ def test_only_replies_that_do_not_parse_are_asked_again_once() -> None:
     assert made[3].reply == "still no JSON"
     assert script.calls == [4, 2, 1, 1]
     assert [lanes.parse_prompt(one.text) for one in made] == [one.attributes for one in made]
+
+
+def test_each_attribute_is_read_alone_and_the_fuller_answer_counts() -> None:
+    script = Script(
+        {
+            0: ['{"count": "triple", "color": "White lines", "pattern": "broken"}', "?"],
+            1: ['{"count": "single"}', '{"count": "double", "color": "blue", "pattern": "solid"}'],
+            2: ['{"count": "double", "color": "yellow", "pattern": "sol', '{"count": "double", "color": "yel'],
+        }
+    )
+    made = captions.caption(script, FRAMES[:3])
+    assert [one.attributes for one in made] == [
+        Attributes("unknown", "white", "dashed"),
+        Attributes("double", "unknown", "solid"),
+        Attributes("double", "yellow", "unknown"),
+    ]
+    assert all(one.readable and one.asked == 2 for one in made)
+
+
+def test_a_captioner_that_nobody_can_read_is_named_and_one_reply_is_enough() -> None:
+    script = Script({0: ["!!", "!!!"], 1: ["?", '{"count": "unknown"}'], 2: ["", ""]})
+    made = captions.caption(script, FRAMES[:3])
+    captions.refuse_unreadable(made, "weights/qwen")
+    captions.refuse_unreadable([], "weights/qwen")
+    with pytest.raises(InputError, match=r"weights/qwen: none of its replies about 1 frames could be read.*'!!!'"):
+        captions.refuse_unreadable(made[:1], "weights/qwen")
 
 
 def test_with_masks_the_model_sees_the_road_and_its_margin_only() -> None:

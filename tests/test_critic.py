@@ -106,14 +106,135 @@ def test_a_pass_that_sees_other_markings_is_a_fail() -> None:
     assert (loop.done.passed, loop.done.chosen.number) == (True, 2)
 
 
-def test_a_revised_caption_may_not_ask_for_other_markings() -> None:
-    loop = Loop([reply("FAIL", caption="road with single white dashed lane markings"), reply("PASS")])
-    assert loop.captions == [WANTED.prompt()] * 2
+@pytest.mark.parametrize(
+    ("seen", "other"),
+    [
+        ({"count": "double lines", "color": "yellow"}, "count, another color"),
+        ({"count": "double", "color": "?", "pattern": "?"}, "count"),
+        ({"count": "?", "color": "YELLOW", "pattern": None}, "color"),
+        ({"count": "?", "color": "not white"}, "color"),
+        ({"color": ["white", "yellow"]}, "color"),
+        ({"pattern": {"value": "continuous"}}, "pattern"),
+        ("a single white line, solid", "pattern"),
+        ([{"pattern": "dashed"}, {"pattern": "solid"}], "pattern"),
+    ],
+)
+def test_a_pass_is_refused_by_any_attribute_that_can_be_read(seen: object, other: str) -> None:
+    wanted = Attributes("single", "white", "dashed")
+    verdict = critic.parse_verdict(json.dumps({"verdict": "PASS", "seen": seen}), wanted)
+    assert (verdict.passed, verdict.reason) == (False, f"said PASS, but sees another {other}")
+
+
+@pytest.mark.parametrize("seen", [{}, {"count": "?"}, dict.fromkeys(lanes.ALLOWED, "unknown"), None, "lovely"])
+def test_a_pass_that_does_not_say_what_it_sees_is_asked_again_and_then_fails(seen: object) -> None:
+    bare = json.dumps({"verdict": "PASS", "seen": seen, "score": 9})
+    loop = Loop([bare, reply("PASS")])
+    assert (loop.done.passed, loop.done.chosen.verdict.asked, len(loop.done.tries)) == (True, 2, 1)
+    assert loop.questions[1][0].endswith(critic.AGAIN_SEEN)
+    for second in (bare, "what?"):
+        loop = Loop([bare, second, reply("PASS")])
+        first = loop.done.tries[0].verdict
+        assert (first.passed, first.reason, first.asked, first.score) == (False, critic.UNVOUCHED, 2, 9.0)
+        assert loop.done.chosen.number == 2
+
+
+def test_where_nothing_definite_is_asked_a_pass_need_only_answer() -> None:
+    for seen, passed in ((dict.fromkeys(lanes.ALLOWED, "unknown"), True), ({"color": "blue"}, False)):
+        verdict = critic.parse_verdict(json.dumps({"verdict": "PASS", "seen": seen}), Attributes())
+        assert verdict.passed == passed
+
+
+FULL = reply("PASS", notes={"texture": "real", "lighting": 'a "low" sun'}, caption="road with double yellow lines")
+
+
+@given(st.integers(0, len(FULL)))
+def test_a_cut_reply_keeps_its_verdict_and_whatever_had_ended(end: int) -> None:
+    verdict = critic.parse_verdict(FULL[:end], WANTED)
+    whole = critic.parse_verdict(FULL, WANTED)
+    if end < FULL.index("PASS") + 5:
+        assert verdict is None
+        return
+    assert verdict.caption in ("", whole.caption)
+    assert verdict.passed == (end > FULL.index("count") + len('count": "double')), "of it, one attribute was seen"
+    assert verdict.score in (None, whole.score)
+
+
+def test_a_cut_fail_is_a_fail_at_once() -> None:
+    loop = Loop(['{"verdict": "FAIL", "seen": {"count": "sin', reply("PASS")])
+    assert [one.verdict.asked for one in loop.done.tries] == [1, 1]
+
+
+@pytest.mark.parametrize(
+    ("text", "passed"),
+    [
+        ('```json\n{"Verdict": "Pass.", "Seen": {"Color": "Yellow"}}\n```', True),
+        ('{"result": {"verdict": "**PASSED**", "seen": {"color": "yellow"}}}', True),
+        ('{"verdict": "PASS", "count": "double", "color": "yellow"}', True),
+        ('{"verdict": "FAIL: the line is white"}', False),
+        ('{"verdict": "PASS or FAIL"}', None),
+        ('{"verdict": "PASS" or "FAIL", "seen": {"color": "yellow"}}', None),
+        ('{"verdict": "PASS", "seen": {"color": "yellow"}} no: {"verdict": "FAIL"}', None),
+        ('{"verdict": true}', None),
+        ("PASS", None),
+    ],
+)
+def test_a_verdict_is_found_however_it_is_spelt(text: str, passed: bool | None) -> None:
+    verdict = critic.parse_verdict(text, WANTED)
+    assert (verdict and verdict.passed) == passed
+
+
+@pytest.mark.parametrize(
+    ("value", "score"),
+    [
+        (5, 5),
+        ("7/10", 7),
+        ("8 out of 10", 8),
+        ("70/100", 7),
+        ("70 %", 7),
+        ("7,5", 7.5),
+        (99, 10),
+        (-3, 0),
+        (True, None),
+    ],
+)
+def test_a_score_is_of_ten(value: object, score: float | None) -> None:
+    assert critic.parse_verdict(reply("FAIL", score=value), WANTED).score == score
+
+
+@pytest.mark.parametrize(
+    ("caption", "taken"),
+    [
+        ("road with single white dashed lane markings", False),
+        ("double solid yellow lines next to the white edge line", True),
+        ("double yellow lines parallel to the white kerb line, in low sun", True),
+        ("two solid yellow lines, not white ones", True),
+        ("solid lines, not yellow", False),
+        ("double white lines next to the yellow edge line", False),
+        ("", False),
+        ("N/A", False),
+        (None, False),
+        ({"text": "double yellow lines"}, False),
+        (["double yellow lines"], True),
+    ],
+)
+def test_a_revised_caption_may_not_ask_for_other_markings(caption: object, taken: bool) -> None:
+    loop = Loop([reply("FAIL", caption=caption), reply("PASS")])
+    words = caption[0] if isinstance(caption, list) else caption
+    assert loop.captions == [WANTED.prompt(), words if taken else WANTED.prompt()]
+
+
+def test_a_critic_that_nobody_can_read_stops_the_item_and_is_named() -> None:
+    with pytest.raises(InputError, match=r"the critic: none of its replies to 2 tries is a verdict, .*'!!!!'"):
+        Loop(["!!!!"] * 4, iters=2)
 
 
 @given(st.integers(1, 6), st.lists(st.sampled_from(["PASS", "FAIL", "?"]), min_size=6, max_size=6))
 def test_never_more_tries_than_asked_for_and_none_after_a_pass(iters: int, verdicts: list[str]) -> None:
     replies = [text for said in verdicts for text in (["?", "?"] if said == "?" else [reply(said)])]
+    if set(verdicts[:iters]) == {"?"}:
+        with pytest.raises(InputError):
+            Loop(replies, iters=iters)
+        return
     loop = Loop(replies, iters=iters)
     expected = (verdicts.index("PASS") + 1) if "PASS" in verdicts else 99
     assert len(loop.done.tries) == min(iters, expected)
@@ -213,7 +334,13 @@ def run(item: Namespace, **changed: object) -> tuple[np.ndarray, dict]:
     return cv2.imread(args.output)[..., ::-1], json.loads(Path(args.sidecar).read_text())
 
 
-def test_the_script_paints_judges_and_keeps_every_try(item: Namespace) -> None:
+def answer(monkeypatch: pytest.MonkeyPatch, text: str) -> None:
+    """The critic of a job gives this reply to every question."""
+    monkeypatch.setattr("relane.qwen.Qwen.ask", lambda self, questions, **_: [text] * len(questions))
+
+
+def test_the_script_paints_judges_and_keeps_every_try(item: Namespace, monkeypatch: pytest.MonkeyPatch) -> None:
+    answer(monkeypatch, reply("FAIL"))
     picture, record = run(item)
     frame = read_frames(item.clip)[0]
     assert np.array_equal(picture[:20], frame[:20])
@@ -222,7 +349,7 @@ def test_the_script_paints_judges_and_keeps_every_try(item: Namespace) -> None:
     assert (record["iterations_asked"], record["iterations_used"], record["critic"]) == (2, 2, "on")
     assert record["caption"] == "road with double yellow solid lane markings"
     assert record["attributes"] == {"count": "double", "color": "yellow", "pattern": "solid"}
-    assert [one["verdict"]["reason"] for one in record["tries"]] == ["the reply could not be read"] * 2
+    assert [one["verdict"]["passed"] for one in record["tries"]] == [False] * 2
     assert {"paint", "judge", "load_editor", "load_critic", "total"} <= record["seconds"].keys()
     assert record["host_peak_bytes"] > 0
     folder = Path(item.refine_folder)
@@ -231,6 +358,24 @@ def test_the_script_paints_judges_and_keeps_every_try(item: Namespace) -> None:
     assert {path.name for path in folder.iterdir()} == names | {"qwen_eval.json"}
     assert np.array_equal(cv2.imread(str(folder / "try_01_output.png"))[..., ::-1], picture)
     assert len(json.loads((folder / "qwen_eval.json").read_text())["tries"]) == 2
+
+
+def test_a_painter_that_gives_no_numbers_leaves_nothing_behind(
+    item: Namespace, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from diffusers import FluxTransformer2DModel
+
+    plain = FluxTransformer2DModel.forward
+    broken = lambda self, *args, **how: (plain(self, *args, **how)[0] * float("nan"),)  # noqa: E731
+    monkeypatch.setattr(FluxTransformer2DModel, "forward", broken)
+    with pytest.raises(InputError, match=r"latents after step 1.* nothing was written"):
+        run(item, caption_refine_iters=0)
+    assert not Path(item.output).parent.exists()
+
+
+def test_the_sidecar_says_at_which_size_was_painted(item: Namespace) -> None:
+    _, record = run(item, caption_refine_iters=0)
+    assert (record["painted_at"], record["warning"], record["lora_left_out"]) == ("48x64", None, [])
 
 
 def test_the_same_job_paints_the_same_picture_and_seed_clip_or_instruction_another(item: Namespace) -> None:
@@ -247,20 +392,24 @@ def test_with_the_critic_off_the_sidecar_claims_nothing(item: Namespace) -> None
 
 
 def test_a_sham_asks_for_what_qwen_reads_off_the_source(item: Namespace, monkeypatch: pytest.MonkeyPatch) -> None:
+    answer(monkeypatch, '{"count": "unknown", "color": "unknown", "pattern": "unknown", "verdict": "FAIL"}')
     _, record = run(item, instruction="sham")
     assert record["instruction"].startswith("Repaint the lane markings as they are")
-    assert (record["arm"], record["read"]["asked"], record["caption"]) == (
-        "sham",
-        2,
-        "repaint the lane markings as they are",
-    )
-    seen = '{"count": "single", "color": "white", "pattern": "dashed"}'
-    monkeypatch.setattr("relane.qwen.Qwen.ask", lambda self, questions, **_: [seen] * len(questions))
+    asked_once = ("sham", 1, "repaint the lane markings as they are")
+    assert (record["arm"], record["read"]["asked"], record["caption"]) == asked_once
+    answer(monkeypatch, '{"count": "single", "color": "white", "pattern": "dashed", "verdict": "FAIL"}')
     _, record = run(item, instruction="sham")
     assert record["caption"] == "road with single white dashed lane markings"
     assert lanes.parse_instruction(record["instruction"]) == Attributes("single", "white", "dashed")
     _, record = run(item, instruction="sham", qwen="", caption_refine_iters=0)
     assert (record["read"], record["attributes"]["count"]) == (None, "unknown")
+
+
+@pytest.mark.parametrize("instruction", ["sham", "lane double yellow solid"])
+def test_random_words_of_a_real_model_judge_nothing(item: Namespace, instruction: str) -> None:
+    with pytest.raises(InputError, match=r"qwen: none of its replies .*check the checkpoint"):
+        run(item, instruction=instruction)
+    assert not Path(item.output).parent.exists()
 
 
 @pytest.mark.parametrize(
@@ -273,6 +422,8 @@ def test_a_sham_asks_for_what_qwen_reads_off_the_source(item: Namespace, monkeyp
         ({"caption_refine_iters": -1}, "use 0"),
         ({"max_sequence_length": 1000}, "1 to 512 tokens"),
         ({"paint_size": "big"}, "expected HEIGHTxWIDTH"),
+        ({"paint_size": "100x160"}, "multiples of 16"),
+        ({"paint_size": "0x0"}, "multiples of 16"),
         ({"inpaint_masks": "other.npz"}, r"other\.npz: no such file"),
         ({"inpaint_masks": "small.npz"}, "do not fit"),
         ({"inpaint_masks": "empty.npz"}, "nothing to repaint"),

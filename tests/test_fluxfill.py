@@ -7,14 +7,16 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+from diffusers import FlowMatchEulerDiscreteScheduler
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from peft import LoraConfig, get_peft_model_state_dict
-from safetensors.torch import save_file
+from safetensors.torch import load_file, save_file
 
+from relane import fluxfill
 from relane.errors import InputError
 from relane.files import write_json
-from relane.fluxfill import FluxFill, feather, window_for
+from relane.fluxfill import MOST_TOKENS, FluxFill, feather, last_sigma, window_for
 from relane.tiny import build
 from relane.tiny.flux_fill import transformer
 
@@ -114,6 +116,112 @@ def test_bad_sizes_are_refused(flux: FluxFill) -> None:
         flux.paint(FRAME, MASK[1:], PROMPT, seed_key="a")
     with pytest.raises(InputError, match="empty"):
         window_for(np.zeros((20, 20), bool), (16, 16))
+
+
+sides = st.integers(16, 4400)
+
+
+@given(sides, sides)
+@settings(max_examples=200)
+def test_a_frame_is_painted_at_its_own_size_up_to_a_megapixel_and_a_larger_one_at_about_that(height, width) -> None:
+    window = window_for(np.broadcast_to(np.bool_(True), (height, width)))
+    tokens = window.out_height * window.out_width / 256
+    assert window.out_height % 16 == window.out_width % 16 == 0
+    filled = -(-height // 16) * -(-width // 16)
+    if filled <= MOST_TOKENS:
+        assert (window.height, window.width) == (window.out_height, window.out_width)
+        assert tokens == filled
+        return
+    narrow = min(height, width) / max(height, width) < 0.05  # 16 pixels are much of so narrow a picture
+    assert narrow or 0.9 * MOST_TOKENS < tokens < 1.1 * MOST_TOKENS
+    assert window.top == window.left == 0
+    assert window.height >= height
+    assert window.width >= width
+    # One scale for both sides, up to the pixel to which the box is rounded up.
+    assert (
+        abs(window.width * window.out_height - window.height * window.out_width) <= window.out_height + window.out_width
+    )
+
+
+@pytest.mark.parametrize(
+    ("frame", "painted"),
+    [((480, 720), (480, 720)), ((720, 1280), (720, 1280)), ((1080, 1920), (768, 1360)), ((2160, 3840), (768, 1360))],
+)
+def test_common_sizes(frame: tuple[int, int], painted: tuple[int, int]) -> None:
+    window = window_for(np.ones(frame, bool))
+    assert (window.out_height, window.out_width) == painted
+
+
+# FLUX.1-Fill-dev's own schedule.
+SCHEDULE = FlowMatchEulerDiscreteScheduler(
+    base_image_seq_len=256, max_image_seq_len=4096, base_shift=0.5, max_shift=1.15, shift=3.0, use_dynamic_shifting=True
+)
+
+
+@pytest.mark.parametrize(
+    ("height", "width", "sigma"), [(720, 1280, 0.056), (1088, 1920, 0.114), (1440, 2560, 0.269), (2160, 3840, 0.886)]
+)
+def test_the_schedule_leaves_noise_in_large_pictures(height: int, width: int, sigma: float) -> None:
+    assert last_sigma(SCHEDULE, height, width, 50) == pytest.approx(sigma, abs=0.002)
+
+
+@given(sides, sides)
+@settings(max_examples=40)
+def test_at_the_size_that_is_painted_the_last_step_leaves_little(height: int, width: int) -> None:
+    window = window_for(np.broadcast_to(np.bool_(True), (height, width)))
+    narrow = min(height, width) / max(height, width) < 0.05
+    assert narrow or last_sigma(SCHEDULE, window.out_height, window.out_width, 50) < 0.07
+
+
+def test_the_last_sigma_is_what_the_pipeline_s_own_loop_comes_to(flux: FluxFill) -> None:
+    flux.paint(FRAME, MASK, PROMPT, seed_key="a", size=(32, 48), **QUICK)
+    assert float(flux.pipe.scheduler.sigmas[-2]) == pytest.approx(last_sigma(flux.pipe.scheduler, 32, 48, 2), rel=1e-6)
+
+
+def test_who_asks_for_more_than_two_megapixels_is_told_what_noise_is_left(flux: FluxFill) -> None:
+    assert flux.warning(1024, 1920, 50) == ""
+    assert "1088x1920 is above two megapixels" in flux.warning(1088, 1920, 50)
+    assert "2160x3840 is above two megapixels: the last of 50 steps starts at sigma 0." in flux.warning(2160, 3840, 50)
+
+
+def test_a_large_frame_keeps_every_pixel_outside_the_mask(flux: FluxFill, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(fluxfill, "MOST_TOKENS", 6)
+    painted = flux.paint(FRAME, MASK, PROMPT, seed_key="a", **QUICK)
+    assert flux.size_of(MASK) == (32, 48)
+    assert painted.shape == FRAME.shape
+    assert np.array_equal(painted[~MASK], FRAME[~MASK])
+    assert (painted[MASK] != FRAME[MASK]).mean() > 0.9
+
+
+@pytest.mark.parametrize("value", [float("nan"), float("inf")])
+@pytest.mark.parametrize(
+    ("part", "what"),
+    [
+        ("transformer.proj_out", "latents after step 1"),
+        ("vae.decoder.conv_out", "painted picture"),
+        ("vae.encoder.conv_out", "latents after step 1"),
+        ("text_encoder_2.encoder.final_layer_norm", "latents after step 1"),
+    ],
+)
+def test_numbers_that_are_none_are_no_picture(tiny: Callable[[str], Path], value: float, part: str, what: str) -> None:
+    flux = FluxFill(tiny("flux_fill"))
+    with torch.no_grad():
+        name, _, layer = part.partition(".")
+        getattr(flux.pipe, name).get_submodule(layer).weight.view(-1)[0] = value
+    with pytest.raises(InputError, match=rf"flux_fill: {what}.*NaN or infinite \(computed in float32\).*first_frame"):
+        flux.paint(FRAME, MASK, PROMPT, seed_key="a", **QUICK)
+
+
+@pytest.mark.parametrize("part", ["transformer", "vae", "text_encoder", "text_encoder_2"])
+def test_damaged_weights_are_refused_at_loading(tiny: Callable[[str], Path], tmp_path: Path, part: str) -> None:
+    folder = tmp_path / "flux"
+    shutil.copytree(tiny("flux_fill"), folder)
+    [file] = (folder / part).glob("*.safetensors")
+    tensors = load_file(file)
+    max(tensors.values(), key=torch.numel).view(-1)[5] = float("nan")
+    save_file(tensors, file, {"format": "pt"})
+    with pytest.raises(InputError, match=f"flux/{part}: tensor .* the file is damaged"):
+        FluxFill(folder)
 
 
 def write_lora(folder: Path, heads: int = 2, alpha: float = 4.0, peft: bool = False) -> Path:

@@ -55,6 +55,30 @@ def test_the_key_decides_a_sampled_reply_and_nothing_else_does(qwen: Qwen) -> No
         qwen.ask(QUESTIONS, temperature=1.0, keys=["a"])
 
 
+@pytest.mark.parametrize("value", [float("nan"), float("inf")])
+@pytest.mark.parametrize("temperature", [0.0, 0.7])
+def test_logits_that_are_no_numbers_are_no_reply(tiny: Callable[[str], Path], value: float, temperature: float) -> None:
+    qwen = Qwen(tiny("qwen"))
+    with torch.no_grad():
+        qwen.model.lm_head.weight[3] = value
+    with pytest.raises(InputError, match=r"qwen: logits .*NaN or infinite \(computed in float32\)"):
+        qwen.ask(QUESTIONS, max_new_tokens=4, temperature=temperature, keys=[1, 2, 3])
+
+
+@pytest.mark.parametrize("value", [float("nan"), 1e30])
+def test_damaged_weights_are_refused_before_anything_is_asked(
+    tiny: Callable[[str], Path], tmp_path: Path, value: float
+) -> None:
+    shutil.copytree(tiny("qwen"), tmp_path / "qwen")
+    file = tmp_path / "qwen" / "model.safetensors"
+    tensors = load_file(file)
+    name = next(name for name in tensors if name.endswith("q_proj.weight"))
+    tensors[name].view(-1)[7] = value
+    save_file(tensors, file, {"format": "pt"})
+    with pytest.raises(InputError, match="the file is damaged"):
+        Qwen(tmp_path / "qwen")
+
+
 def test_keyed_sampling_draws_from_the_softmax() -> None:
     logits, temperature = torch.tensor([[0.0, 1.0, 2.0, -4.0]]), 0.5
     sampler = KeyedSampling(temperature, ["key"])

@@ -2,10 +2,12 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from pathlib import Path
 
 import numpy as np
 
 from relane import lanes
+from relane.errors import InputError
 from relane.lanes import Attributes
 from relane.qwen import Ask, Question
 
@@ -23,12 +25,16 @@ AGAIN = (
 
 @dataclass(frozen=True)
 class Caption:
-    """One frame's caption: what was seen, as a prompt, the reply as given, how often was asked (1 or 2)."""
+    """One frame's caption: what was seen, as a prompt, the reply as given, how often was asked (1 or 2).
+
+    readable: whether the reply said anything of any attribute, "unknown" included.
+    """
 
     attributes: Attributes
     text: str
     reply: str
     asked: int
+    readable: bool = True
 
 
 def caption(
@@ -42,8 +48,8 @@ def caption(
     """Caption frames, each (H, W, 3) uint8 RGB, `batch_size` at a time.
 
     `ask` is `Qwen.ask` (or a `Qwen` itself). With masks (H, W) bool, True on the road, the model is shown the box
-    around the road only, so that more of its pixels see the markings. A reply that does not parse is asked for once
-    more; if that fails too, the caption is unknown in all attributes and keeps the second reply.
+    around the road only, so that more of its pixels see the markings. A reply in which an attribute is missing or
+    of a foreign word is asked for once more; what is unreadable in the second too is unknown, each for itself.
     """
     ask = getattr(ask, "ask", ask)
     shown = list(frames) if masks is None else [crop_to(f, m) for f, m in zip(frames, masks, strict=True)]
@@ -57,12 +63,27 @@ def _caption_batch(ask: Ask, frames: list[np.ndarray], max_new_tokens: int) -> l
     replies = _replies(ask, [([frame], QUESTION) for frame in frames], max_new_tokens)
     seen = [lanes.parse_reply(reply) for reply in replies]
     asked = [1] * len(frames)
-    again = [number for number, one in enumerate(seen) if one is None]
+    again = [number for number, one in enumerate(seen) if len(one.readable) < len(lanes.ALLOWED)]
     second = _replies(ask, [([frames[number]], QUESTION + AGAIN) for number in again], max_new_tokens)
     for number, reply in zip(again, second, strict=True):
-        replies[number], seen[number], asked[number] = reply, lanes.parse_reply(reply), 2
-    found = [one or Attributes() for one in seen]
-    return [Caption(a, a.prompt(), reply, n) for a, reply, n in zip(found, replies, asked, strict=True)]
+        asked[number], reading = 2, lanes.parse_reply(reply)
+        # The second answer, unless the first says more.
+        if len(reading.readable) >= len(seen[number].readable):
+            replies[number], seen[number] = reply, reading
+    return [
+        Caption(one.attributes, one.attributes.prompt(), reply, number, bool(one.readable))
+        for one, reply, number in zip(seen, replies, asked, strict=True)
+    ]
+
+
+def refuse_unreadable(captions: Sequence[Caption], checkpoint: str | Path) -> None:
+    """Raise InputError, naming the checkpoint and a reply, when no caption came of a readable one."""
+    if captions and not any(one.readable for one in captions):
+        raise InputError(
+            f"{checkpoint}: none of its replies about {len(captions)} frames could be read, the last is "
+            f"{captions[-1].reply[:200]!r}; check the checkpoint and its dtype, and that its replies are not cut short "
+            "(dataset.caption_max_tokens)"
+        )
 
 
 def _replies(ask: Ask, questions: list[Question], max_new_tokens: int) -> list[str]:

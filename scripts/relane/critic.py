@@ -1,16 +1,18 @@
 """The critic loop: a vision-language model judges each painted frame and rewrites its caption until one passes."""
 
+import re
 import time
 from collections.abc import Callable
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
 
 import cv2
 import numpy as np
 
-from relane import files, lanes
-from relane.lanes import Attributes
+from relane import files, lanes, replies
+from relane.errors import InputError
+from relane.lanes import Attributes, Reading
 from relane.qwen import Ask
 
 NOTES = ("texture", "perspective", "lighting", "background")
@@ -28,6 +30,16 @@ seen is what the lane markings in RESULT look like. Each note is one short sente
 do the markings follow the perspective and the positions of SOURCE, do light and shadows match, is everything outside \
 the mask unchanged? The verdict is PASS only if RESULT shows what the instruction asks for and no note is a serious \
 fault. On FAIL, caption is a better caption for the painter: one sentence that describes the road as it should look."""
+UNREADABLE = "the reply could not be read"
+UNVOUCHED = "said PASS, but not what the markings look like"
+# "PASS", "**Failed**", "FAIL: the line is white"; not "PASS or FAIL".
+_VERDICT = re.compile(r"\W*(PASS|FAIL)(?:ED|S)?\W*(?:$|(?<=[^\w\s])|[:;,.(-])")
+# A caption that only fills the place of one.
+_NO_CAPTION = re.compile(r"\W*(?:none|null|n/?a|unchanged|same|no change\w*|unknown)?\W*", re.IGNORECASE)
+AGAIN_SEEN = (
+    "\nYour last answer did not say what the lane markings in RESULT look like. Answer with the whole JSON object, "
+    "seen included."
+)
 AGAIN = '\nYour last answer could not be read. Answer with the JSON object alone; its verdict is "PASS" or "FAIL".'
 
 
@@ -37,6 +49,7 @@ class Verdict:
 
     score: 0 to 10, None where it gave none. caption: the revised one as given, may be empty. reply: its last text.
     asked: how often it was asked (1 or 2). reason: why a try fails that the reply itself did not fail, else empty.
+    seen: what could be read of the markings, each attribute for itself.
     """
 
     passed: bool
@@ -107,32 +120,62 @@ def three_panels(source: np.ndarray, mask: np.ndarray, result: np.ndarray, panel
 
 
 def parse_verdict(reply: str, wanted: Attributes, asked: int = 1) -> Verdict | None:
-    """A verdict out of a reply; None when it holds no JSON object with a verdict of PASS or FAIL.
+    """A verdict out of a reply, also of one that was cut; None when it holds no JSON object that says PASS or FAIL.
 
-    A PASS whose own reading of the markings contradicts what was wanted counts as FAIL.
+    A PASS whose own reading of the markings contradicts what was wanted counts as FAIL, and so does one (`UNVOUCHED`)
+    whose reading says nothing of it. Each attribute is judged alone. Objects that disagree are no verdict.
     """
-    values = lanes.find_json(reply)
-    said = str((values or {}).get("verdict", "")).strip().upper()
-    if values is None or said not in ("PASS", "FAIL"):
+    found = [one for value in replies.objects(reply) if (one := _verdict_object(value))]
+    if not found or len({said for said, _ in found}) > 1:
         return None
-    seen = values.get("seen")
-    seen = (lanes.from_mapping(seen) if isinstance(seen, dict) else None) or Attributes()
-    notes = values.get("notes")
-    notes = notes if isinstance(notes, dict) else {}
-    wrong = wanted.contradicts(seen)
+    said, values = found[0]
+    reading = _reading(values)
+    wrong = reading.contradicted(wanted)
     reason = ""
     if said == "PASS" and wrong:
         reason = "said PASS, but sees another " + ", another ".join(wrong)
+    elif said == "PASS" and not reading.vouches(wanted):
+        reason = UNVOUCHED
     return Verdict(
-        passed=said == "PASS" and not wrong,
-        seen=seen,
+        passed=said == "PASS" and not reason,
+        seen=reading.attributes,
         score=_score(values.get("score")),
-        notes={name: _one_line(str(notes.get(name, ""))) for name in NOTES},
-        caption=_one_line(str(values.get("caption") or "")),
+        notes=_notes(values.get("notes")),
+        caption=_caption(values.get("caption")),
         reply=reply,
         asked=asked,
         reason=reason,
     )
+
+
+def _verdict_object(value: dict[str, Any]) -> tuple[str, dict[str, Any]] | None:
+    """PASS or FAIL and the object that says so, keys in lower case: the outermost that does, in one of a reply's."""
+    for one in replies.inner(value):
+        folded = {str(key).strip().lower(): part for key, part in one.items()}
+        words = str(folded.get("verdict", "")).upper()
+        said = _VERDICT.match(words)
+        if said and not ("PASS" in words and "FAIL" in words):
+            return said[1], folded
+    return None
+
+
+def _reading(values: dict[str, Any]) -> Reading:
+    """What a verdict's object says of the markings: under `seen`, or beside it where that says nothing."""
+    seen = lanes.read_values(values.get("seen"))
+    beside = {key: values[key] for key in lanes.ALLOWED if key in values}
+    return seen if seen.readable or seen.denied else lanes.read_values(beside)
+
+
+def _notes(notes: Any) -> dict[str, str]:
+    notes = {str(key).strip().lower(): note for key, note in notes.items()} if isinstance(notes, dict) else {}
+    return {name: _one_line(str(notes.get(name, ""))) for name in NOTES}
+
+
+def _caption(caption: Any) -> str:
+    """A revised caption in words; empty where there is none."""
+    if isinstance(caption, list) and len(caption) == 1:
+        caption = caption[0]
+    return "" if not isinstance(caption, str) or _NO_CAPTION.fullmatch(caption) else _one_line(caption)
 
 
 def judge(
@@ -148,37 +191,45 @@ def judge(
 ) -> list[Verdict]:
     """Ask the critic about three-panel pictures of one caption, all in one batch, each with the noise of its key.
 
-    Replies that cannot be read are asked for once more, then they are a fail.
+    Replies that cannot be read, and a PASS that does not say what it sees, are asked for once more; then they fail.
     """
     prompt = QUESTION.format(instruction=instruction, caption=caption)
     verdicts: dict[int, Verdict] = {}
-    for asked, text in ((1, prompt), (2, prompt + AGAIN)):
-        left = [number for number in range(len(panels)) if number not in verdicts]
-        if not left:
+    texts = dict.fromkeys(range(len(panels)), prompt)
+    for asked in (1, 2):
+        if not texts:
             break
-        replies = ask(
-            [([panels[number]], text) for number in left],
+        replies_now = ask(
+            [([panels[number]], text) for number, text in texts.items()],
             max_new_tokens=max_tokens,
             temperature=temperature,
-            keys=[(*keys[number], "judge", asked) for number in left],
+            keys=[(*keys[number], "judge", asked) for number in texts],
         )
-        for number, reply in zip(left, replies, strict=True):
+        again = {}
+        for number, reply in zip(texts, replies_now, strict=True):
             verdict = parse_verdict(reply, wanted, asked)
-            if verdict is None and asked == 2:
-                verdict = _unreadable(reply)
-            if verdict:
+            if verdict is None:
+                again[number] = prompt + AGAIN
+                before = verdicts.get(number)
+                worth = before is not None and before.reason == UNVOUCHED
+                verdicts[number] = replace(before, asked=asked) if worth else _unreadable(reply, asked)
+            elif verdict.reason == UNVOUCHED:
+                again[number] = prompt + AGAIN_SEEN
                 verdicts[number] = verdict
+            else:
+                verdicts[number] = verdict
+        texts = again
     return [verdicts[number] for number in range(len(panels))]
 
 
-def _unreadable(reply: str) -> Verdict:
-    return Verdict(False, Attributes(), None, dict.fromkeys(NOTES, ""), "", reply, 2, "the reply could not be read")
+def _unreadable(reply: str, asked: int) -> Verdict:
+    return Verdict(False, Attributes(), None, dict.fromkeys(NOTES, ""), "", reply, asked, UNREADABLE)
 
 
 def next_caption(verdict: Verdict, current: str, wanted: Attributes) -> str:
     """The caption of the next try: the critic's, unless it gave none or its words ask for other markings."""
     revised = verdict.caption
-    if not revised or wanted.contradicts(lanes.parse_instruction(revised)):
+    if not revised or lanes.read_sentence(revised).contradicted(wanted):
         return current
     return revised
 
@@ -196,6 +247,7 @@ def refine(
     temperature: float = 0.1,
     max_tokens: int = 512,
     key: tuple = (),
+    checkpoint: str | Path = "the critic",
 ) -> Refinement:
     """Paint and judge until a try passes, at most `iters` times; `iters` 0 paints once and asks nobody.
 
@@ -203,7 +255,8 @@ def refine(
     is taken, and if none does, the caption of the one with the highest score is revised.
 
     paint: (caption, number of the try from 1) -> picture of the source's size. source (H, W, 3) uint8, mask (H, W)
-    bool. If none passes, the chosen try is the one with the critic's highest score, the earliest of equals.
+    bool. If none passes, the chosen try is the one with the critic's highest score, the earliest of equals. Raises
+    InputError, naming the critic's `checkpoint`, when no reply to any try could be read: then nobody has judged.
     """
     caption = first_caption(instruction, wanted)
     tries: list[Try] = []
@@ -233,6 +286,12 @@ def refine(
         if passed:
             return Refinement(tries, passed[0], True)
         caption = next_caption(_best(made).verdict, caption, wanted)
+    if all(one.verdict.reason == UNREADABLE for one in tries):
+        raise InputError(
+            f"{checkpoint}: none of its replies to {len(tries)} tries is a verdict, the last is "
+            f"{tries[-1].verdict.reply[:200]!r}; check the checkpoint and its dtype, raise "
+            "first_frame.caption_max_tokens, or set first_frame.caption_refine_iters: 0 for no critic"
+        )
     return Refinement(tries, _best(tries), False)
 
 
@@ -266,12 +325,12 @@ def write_picture(path: str | Path, picture: np.ndarray) -> None:
 
 
 def _score(value: Any) -> float | None:
-    """A number, or a text such as "7/10", held within 0 to 10; None for anything else."""
-    try:
-        number = float(str(value).split("/")[0])
-    except ValueError:
+    """A number, or a text such as "7/10", "8 out of 10" or "70 %", held within 0 to 10; None for anything else."""
+    found = re.match(r"\s*(-?\d+(?:[.,]\d+)?)\s*(?:(?:/|of|out of)\s*(\d+)|(%))?", str(value))
+    if not found or isinstance(value, bool):
         return None
-    return min(max(number, 0.0), 10.0) if number == number else None
+    number, most = float(found[1].replace(",", ".")), float(found[2] or (100 if found[3] else 10))
+    return min(max(10 * number / (most or 10), 0.0), 10.0)
 
 
 def _one_line(text: str) -> str:

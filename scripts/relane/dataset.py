@@ -124,8 +124,10 @@ def read_image(path: str | Path) -> "np.ndarray":
 
 
 def read_mask(path: str | Path) -> "np.ndarray":
-    """A mask as (H, W) bool, True where a grey value is above 127. Raises InputError when it cannot be read."""
-    return _read_picture(path, "L") > 127
+    """A mask as (H, W) bool, True where it is white, or a label. Raises InputError as `maskpicture.read_mask`."""
+    from relane import maskpicture
+
+    return maskpicture.read_mask(path)
 
 
 def _read_picture(path: str | Path, mode: str) -> "np.ndarray":

@@ -8,19 +8,25 @@ from typing import Any
 import cv2
 import numpy as np
 import torch
-from diffusers import FluxFillPipeline
+from diffusers import FlowMatchEulerDiscreteScheduler, FluxFillPipeline
+from diffusers.pipelines.flux.pipeline_flux_fill import calculate_shift
 from PIL import Image
 from safetensors import SafetensorError
-from safetensors.torch import load_file
 
 from relane import noise
 from relane.compose import place
 from relane.errors import InputError
 from relane.files import read_json
+from relane.finite import check_finite, check_tensors, origin
+from relane.lora.files import load_lora
 from relane.speed import PLAIN, Speed, channels_last, speed_up
 
 MULTIPLE = 16  # factor 8 of the autoencoder times the 2x2 packing of its latents
-ADAPTER = "relane"
+# The tokens of 16x16 pixels up to which FLUX's schedule of noise was made: one megapixel. With more of them its steps
+# gather at high noise, and the last one leaves noise behind: `last_sigma`.
+MOST_TOKENS = 4096
+TOO_LARGE = 2_000_000  # pixels; a user who asks for more is warned
+LESS = "first_frame.dtype: float32; first_frame.fp8, compile, attention_backend off; another LoRA or none"
 
 
 @dataclass(frozen=True)
@@ -75,14 +81,14 @@ class Window:
 def window_for(mask: np.ndarray, size: tuple[int, int] | None = None) -> Window:
     """The window in which a frame with this mask (H, W) bool is painted.
 
-    Without `size` it is the whole frame at its own scale, filled up to multiples of 16. With `size` (height, width)
-    it is the largest box of that shape inside the frame, centred on the mask; where the mask does not fit, the box
-    grows beyond the frame until it does. Raises InputError when `size` is no multiple of 16.
+    Without `size` it is the whole frame: at its own scale up to about a megapixel (`MOST_TOKENS`), a larger one scaled
+    down to that; filled up to multiples of 16. With `size` (height, width) it is the largest box of that shape inside
+    the frame, centred on the mask; where the mask does not fit, the box grows beyond the frame until it does. Raises
+    InputError when `size` is no multiple of 16.
     """
     frame_h, frame_w = mask.shape
     if size is None:
-        height, width = (-(-side // MULTIPLE) * MULTIPLE for side in mask.shape)
-        return Window(0, 0, height, width, height, width)
+        return _whole_frame(frame_h, frame_w)
     out_h, out_w = size
     if out_h % MULTIPLE or out_w % MULTIPLE or min(size) < MULTIPLE:
         raise InputError(f"paint size {out_h}x{out_w}: height and width must be multiples of {MULTIPLE}")
@@ -96,6 +102,37 @@ def window_for(mask: np.ndarray, size: tuple[int, int] | None = None) -> Window:
     top = place(rows[0], rows[-1] + 1, height, frame_h)
     left = place(columns[0], columns[-1] + 1, width, frame_w)
     return Window(top, left, height, width, out_h, out_w)
+
+
+def _whole_frame(frame_h: int, frame_w: int) -> Window:
+    height, width = (-(-side // MULTIPLE) * MULTIPLE for side in (frame_h, frame_w))
+    most = MOST_TOKENS * MULTIPLE**2
+    if height * width <= most:
+        return Window(0, 0, height, width, height, width)
+    shrink = math.sqrt(most / (frame_h * frame_w))
+    out_h, out_w = (max(round(side * shrink / MULTIPLE), 1) * MULTIPLE for side in (frame_h, frame_w))
+    # One scale for both sides: where the multiples of 16 have another shape than the frame, the box reaches beyond it.
+    scale = max(frame_h / out_h, frame_w / out_w)
+    return Window(0, 0, math.ceil(scale * out_h - 1e-6), math.ceil(scale * out_w - 1e-6), out_h, out_w)
+
+
+def last_sigma(scheduler: FlowMatchEulerDiscreteScheduler, height: int, width: int, steps: int) -> float:
+    """The noise level from which the last of `steps` jumps to 0, painting at height x width pixels.
+
+    It is the level below which the model never gets to look. By the scheduler's own shift for that many tokens, as
+    FluxFillPipeline sets it.
+    """
+    config = scheduler.config
+    shift = calculate_shift(
+        height // MULTIPLE * (width // MULTIPLE),
+        config.get("base_image_seq_len", 256),
+        config.get("max_image_seq_len", 4096),
+        config.get("base_shift", 0.5),
+        config.get("max_shift", 1.15),
+    )
+    copy = FlowMatchEulerDiscreteScheduler.from_config(config)
+    copy.set_timesteps(sigmas=np.linspace(1.0, 1 / steps, steps), mu=shift)
+    return float(copy.sigmas[-2])
 
 
 def feather(mask: np.ndarray, pixels: int) -> np.ndarray:
@@ -113,7 +150,7 @@ def blend(frame: np.ndarray, edit: np.ndarray, weight: np.ndarray) -> np.ndarray
     return np.where(weight[..., None] > 0, np.rint(mixed), frame).astype(np.uint8)
 
 
-class _Pipeline(FluxFillPipeline):
+class FillPipeline(FluxFillPipeline):
     """The stock pipeline, with a choice of what the model sees under the mask.
 
     Its own way to do this, passing `masked_image_latents` instead of an image, fails in diffusers 0.42 (it goes on to
@@ -150,33 +187,42 @@ class FluxFill:
         """Load onto `device`. A `lora_scale` of 0 loads no LoRA at all.
 
         `offload`: `none` keeps all on the device; `model` keeps on it only the part that is at work; `sequential`
-        only the layer. Raises InputError for a folder that is missing or incomplete and for a LoRA that does not fit.
+        only the layer. Raises InputError for a folder that is missing, incomplete or damaged (NaN, infinite or absurd
+        weights) and for a LoRA that does not fit. `lora_left_out` says what of a LoRA's file was not loaded.
         """
         self.folder = Path(folder)
         check_folder(self.folder)
         try:
-            self.pipe = _Pipeline.from_pretrained(self.folder, dtype=dtype, local_files_only=True, use_safetensors=True)
+            self.pipe = FillPipeline.from_pretrained(
+                self.folder, dtype=dtype, local_files_only=True, use_safetensors=True
+            )
         except (OSError, ValueError, RuntimeError, SafetensorError) as error:
             line = (str(error).strip() or error.__class__.__name__).splitlines()[0][:300]
             raise InputError(f"{self.folder}: does not load as FluxFillPipeline: {line}") from None
-        if lora and lora_scale:
-            load_lora(self.pipe, lora, lora_scale)
+        if offload == "none":
+            self.pipe.to(device)  # where a look at every weight takes a moment
+        for part in ("transformer", "vae", "text_encoder", "text_encoder_2"):
+            weights = {name: one.detach() for name, one in getattr(self.pipe, part).named_parameters()}
+            check_tensors(weights, self.folder / part)
+        self.lora_left_out = load_lora(self.pipe, lora, lora_scale) if lora and lora_scale else []
         self._place(device, offload, speed)
 
     @classmethod
     def of(cls, parts: dict[str, Any], device: str, offload: str = "none", speed: Speed = PLAIN) -> "FluxFill":
         """A painter of networks that are in memory already: `parts` are FluxFillPipeline's, by name."""
         self = cls.__new__(cls)
-        self.folder, self.pipe = Path(), _Pipeline(**parts)
+        self.folder, self.pipe, self.lora_left_out = Path(), FillPipeline(**parts), []
         self._place(device, offload, speed)
         return self
 
     def _place(self, device: str, offload: str, speed: Speed) -> None:
         self.pipe.set_progress_bar_config(disable=None, leave=False, desc="first frame")
         self.device, self.offload = device, offload
-        if speed.fuse_projections and getattr(self.pipe.transformer, "peft_config", None):
+        self.pipe.image_processor.postprocess = self._checked(self.pipe.image_processor.postprocess)
+        if speed.fuse_projections and _is_adapted(self.pipe.transformer):
             # Fused projections cannot carry an adapter: it goes into the weights, at the scale that was set.
-            self.pipe.fuse_lora()
+            adapted = [part for part in ("transformer", "text_encoder") if _is_adapted(getattr(self.pipe, part))]
+            self.pipe.fuse_lora(components=adapted)
             self.pipe.unload_lora_weights()
         if offload == "none":
             self.pipe.to(device)
@@ -187,6 +233,38 @@ class FluxFill:
             self.pipe.enable_model_cpu_offload(device=device)
         elif offload == "sequential":
             self.pipe.enable_sequential_cpu_offload(device=device)
+
+    def _check(self, value: torch.Tensor, what: str) -> None:
+        checkpoint = self.folder if self.folder.name else origin(self.pipe.transformer)
+        check_finite(value, what, checkpoint, self.pipe.transformer.dtype, LESS)
+
+    def _checked(self, postprocess: Any) -> Any:
+        """The image processor's last step, after a look: it clips infinities and lets NaN through."""
+
+        def checked(image: torch.Tensor, *args: Any, **kwargs: Any) -> Any:
+            self._check(image, "painted picture")
+            return postprocess(image, *args, **kwargs)
+
+        return checked
+
+    def _check_step(self, pipe: Any, number: int, time: Any, values: dict[str, Any]) -> dict[str, Any]:
+        self._check(values["latents"], f"latents after step {number + 1}")
+        return {}
+
+    def size_of(self, mask: np.ndarray, size: tuple[int, int] | None = None) -> tuple[int, int]:
+        """(height, width) in pixels at which a frame with this mask (H, W) bool is painted (`window_for`)."""
+        window = window_for(mask, size)
+        return window.out_height, window.out_width
+
+    def warning(self, height: int, width: int, steps: int) -> str:
+        """What to say of a size above two megapixels: how much noise its last step leaves. Empty for smaller ones."""
+        if height * width <= TOO_LARGE:
+            return ""
+        sigma = last_sigma(self.pipe.scheduler, height, width, steps)
+        return (
+            f"first_frame.paint_size {height}x{width} is above two megapixels: the last of {steps} steps starts at "
+            f"sigma {sigma:.3f} and leaves noise; leave it blank for about one megapixel"
+        )
 
     def to(self, device: str) -> None:
         """Move the weights, for instance to host memory while another model needs the GPU."""
@@ -205,7 +283,7 @@ class FluxFill:
         steps: int = 50,
         guidance: float = 30.0,
         strength: float = 1.0,
-        keep_masked_pixels: bool = True,
+        keep_masked_pixels: bool = False,
         max_sequence_length: int = 512,
         mask_feather: int = 8,
         size: tuple[int, int] | None = None,
@@ -215,7 +293,8 @@ class FluxFill:
         Outside the mask the result equals the frame; inside, the edit fades in over `mask_feather` pixels. The model
         sees the frame with the mask beside it; with `keep_masked_pixels` the old road stays visible under the mask,
         without it there is a hole (what FLUX Fill was trained on). With `strength` below 1 the painting also starts
-        from the old pixels instead of pure noise. `size`: see `window_for`. All noise comes from `seed_key`.
+        from the old pixels instead of pure noise. `size`: see `window_for`. All noise comes from `seed_key`. Raises
+        InputError when latents or picture are NaN or infinite.
         """
         if mask.shape != frame.shape[:2]:
             raise InputError(
@@ -237,69 +316,14 @@ class FluxFill:
             max_sequence_length=max_sequence_length,
             generator=noise.generator(seed_key, "flux"),
             output_type="np",
+            callback_on_step_end=self._check_step,
         ).images[0]
         painted = np.rint(painted.clip(0, 1) * 255).astype(np.uint8)
         return blend(frame, window.paste(painted, frame), feather(mask, mask_feather))
 
 
-def load_lora(pipe: FluxFillPipeline, lora: str | Path, scale: float) -> None:
-    """Load a LoRA into the pipeline's transformer at `scale`.
-
-    `lora` is a safetensors file, a folder with `pytorch_lora_weights.safetensors`, or a PEFT folder with
-    `adapter_model.safetensors` and `adapter_config.json`. Raises InputError when there is none, when it is for
-    another model, and when its layers have another width (the message names both widths).
-    """
-    file = _lora_file(Path(lora))
-    try:
-        source = _peft_state(file) if file.name == "adapter_model.safetensors" else str(file)
-        # It takes the alphas out of a dict that it is given: let it take them from a copy.
-        copy = dict(source) if isinstance(source, dict) else source
-        state = pipe.lora_state_dict(copy, local_files_only=True, use_safetensors=True)
-    except (OSError, ValueError, SafetensorError) as error:
-        raise InputError(f"{file}: not a readable LoRA ({str(error).splitlines()[0][:200]})") from None
-    _check_lora_fits(pipe, state, file)
-    pipe.load_lora_weights(source, adapter_name=ADAPTER, local_files_only=True, use_safetensors=True)
-    pipe.set_adapters([ADAPTER], [scale])
-
-
-def _lora_file(lora: Path) -> Path:
-    names = ("pytorch_lora_weights.safetensors", "adapter_model.safetensors")
-    files = [lora / name for name in names] if lora.is_dir() else [lora]
-    for file in files:
-        if file.suffix == ".safetensors" and file.is_file():
-            return file
-    raise InputError(f"{lora}: no LoRA here; expected a .safetensors file or a folder with {' or '.join(names)}")
-
-
-def _peft_state(file: Path) -> dict[str, torch.Tensor | float]:
-    """A PEFT adapter's tensors under the names that diffusers uses, with the scale alpha / rank of its config."""
-    alpha = float(read_json(file.with_name("adapter_config.json")).get("lora_alpha", 1))
-    state = {}
-    for name, tensor in load_file(file).items():
-        name = "transformer." + name.removeprefix("base_model.model.").removeprefix("transformer.")
-        state[name] = tensor
-        if name.endswith(".lora_A.weight"):
-            state[name.replace(".lora_A.weight", ".alpha")] = alpha
-    return state
-
-
-def _check_lora_fits(pipe: FluxFillPipeline, state: dict[str, torch.Tensor], file: Path) -> None:
-    modules = dict(pipe.transformer.named_modules())
-    pairs = [(name, tensor) for name, tensor in state.items() if name.endswith(("lora_A.weight", "lora_B.weight"))]
-    for name, tensor in pairs:
-        module = modules.get(name.removeprefix("transformer.").rsplit(".", 2)[0])
-        if not name.startswith("transformer.") or not hasattr(module, "in_features"):
-            raise InputError(f"{file}: tensor {name} belongs to no layer of this FLUX Fill transformer")
-        is_input = name.endswith("lora_A.weight")
-        has = tensor.shape[1] if is_input else tensor.shape[0]
-        needs = module.in_features if is_input else module.out_features
-        if has != needs:
-            raise InputError(
-                f"{file}: the LoRA is for a transformer of width {has}, this one has width {needs} "
-                f"(tensor {name}); train or choose a LoRA for {pipe.name_or_path}"
-            )
-    if not pairs:
-        raise InputError(f"{file}: holds no LoRA tensors (names ending in lora_A.weight, lora_B.weight)")
+def _is_adapted(part: Any) -> bool:
+    return bool(getattr(part, "peft_config", None))
 
 
 def check_folder(folder: Path) -> None:

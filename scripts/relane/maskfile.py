@@ -54,7 +54,7 @@ class MaskFile:
             version = np.lib.format.read_magic(member)
             read = np.lib.format.read_array_header_1_0 if version == (1, 0) else np.lib.format.read_array_header_2_0
             shape, fortran, dtype = read(member)
-        except (ValueError, zipfile.BadZipFile) as error:
+        except (ValueError, EOFError, zlib.error, zipfile.BadZipFile) as error:
             raise InputError(f"{self.path}: arr_0 is damaged ({error})") from None
         if len(shape) != 3 or fortran or dtype.kind not in "buif":
             raise InputError(f"{self.path}: arr_0 must be (T, H, W) numbers, row by row; found {shape} {dtype}")

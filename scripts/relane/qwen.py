@@ -17,6 +17,7 @@ from transformers import (
 from relane import noise, windows_attention
 from relane.errors import InputError
 from relane.files import read_json
+from relane.finite import check_finite, check_tensors, origin
 
 # A question: the pictures in the order shown, each (H, W, 3) uint8 RGB, and the text below them.
 Question = tuple[list[np.ndarray], str]
@@ -50,13 +51,26 @@ class KeyedSampling(LogitsProcessor):
         return scores.float() / self.temperature + gumbel.to(scores.device, torch.float32)
 
 
+class FiniteLogits(LogitsProcessor):
+    """Lets logits pass as they are, and stops at the first token for which one is NaN or infinite."""
+
+    def __init__(self, checkpoint: str | Path, dtype: torch.dtype) -> None:
+        self.checkpoint, self.dtype = checkpoint, dtype
+
+    def __call__(self, input_ids: torch.Tensor, scores: torch.Tensor) -> torch.Tensor:
+        """Scores (B, vocabulary), the same out. Raises InputError that names the checkpoint and the dtype."""
+        check_finite(scores, "logits of the next token", self.checkpoint, self.dtype)
+        return scores
+
+
 class Qwen:
     """A Qwen2.5-VL folder (3B, 7B, 72B or tiny), loaded from disk alone."""
 
     def __init__(self, folder: str | Path, device: str = "cpu", dtype: torch.dtype = torch.float32) -> None:
         """Load onto `device`; the device `all` spreads the layers over every visible GPU (for 72B).
 
-        Raises InputError when the folder is missing, incomplete, damaged, or another architecture.
+        Raises InputError when the folder is missing, incomplete, damaged, or another architecture, and for weights that
+        are NaN, infinite or absurd.
         """
         self.folder = Path(folder)
         check_folder(self.folder)
@@ -80,6 +94,9 @@ class Qwen:
             )
         if device != "all":
             self.model.to(device)
+        # Of a model that is spread over devices, parts may wait on disk: they have no numbers here.
+        here = {name: one.detach() for name, one in self.model.named_parameters() if not one.is_meta}
+        check_tensors(here, self.folder)
         self._set_up(device)
 
     @classmethod
@@ -117,7 +134,8 @@ class Qwen:
         """One reply each, in order, all in one batch (padded on the left).
 
         Greedy at temperature 0; else sampled, each reply by its own noise key (a value or a tuple), so the reply to
-        a question is the same alone and in a batch, up to rounding of the padded arithmetic.
+        a question is the same alone and in a batch, up to rounding of the padded arithmetic. Raises InputError when the
+        network gives NaN or infinite logits.
         """
         if not questions:
             return []
@@ -130,7 +148,7 @@ class Qwen:
             return_tensors="pt",
         ).to(self.model.device)
         inputs["pixel_values"] = inputs["pixel_values"].to(self.model.dtype)
-        processors = LogitsProcessorList()
+        processors = LogitsProcessorList([FiniteLogits(origin(self.model), self.model.dtype)])
         if temperature > 0:
             if keys is None or len(keys) != len(questions):
                 raise ValueError(f"sampling needs one key a question: {len(questions)} questions, keys {keys}")

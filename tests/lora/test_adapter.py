@@ -10,8 +10,8 @@ from peft import PeftModel
 from safetensors.torch import load_file
 
 from relane.errors import InputError
-from relane.fluxfill import load_lora
 from relane.lora import adapter
+from relane.lora.files import load_lora
 from relane.tiny import flux_fill, text
 
 # The transformer/config.json of FLUX.1-Fill-dev.

@@ -44,7 +44,7 @@ def history(folder):
 
 
 def test_forty_steps_are_twenty_steps_a_sigkill_and_twenty_more(flags, tmp_path):
-    more = ("--max-train-steps", 40, "--checkpointing-steps", 10, "--sample-every", 20, "--sample-inference-steps", 1)
+    more = ("--max-train-steps", 40, "--checkpointing-steps", 10, "--sample-every", 1, "--sample-inference-steps", 1)
     train_lora.main(flags(*more, output="whole"))
     killed = flags(*more, output="killed")
     environment = {"PYTHONPATH": str(SCRIPTS), "OMP_NUM_THREADS": "1", "HF_HUB_OFFLINE": "1"}
@@ -88,7 +88,8 @@ def test_a_training_leaves_what_it_promises(flags, tmp_path, tiny):
 
 
 def test_only_the_adapter_learns_and_the_validation_loss_falls(flags, tmp_path):
-    train_lora.main(flags("--max-train-steps", 30, "--sample-every", 1, "--sample-inference-steps", 1, "--rank", 16))
+    more = ("--max-train-steps", 60, "--sample-every", 1, "--sample-inference-steps", 1, "--rank", 16)
+    train_lora.main(flags(*more))
     losses = [one["loss"] for one in history(tmp_path / "lora")["validation"]]
     assert losses[-1] < 0.9 * losses[0]
 

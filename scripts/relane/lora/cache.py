@@ -8,6 +8,7 @@ import functools
 import gc
 import hashlib
 import json
+from dataclasses import astuple
 from pathlib import Path
 
 import numpy as np
@@ -23,8 +24,10 @@ from relane.dataset import Row
 from relane.digest import weights_digest
 from relane.errors import InputError
 from relane.files import atomic_file, sha256_file
-from relane.fluxfill import window_for
+from relane.finite import check_finite
+from relane.fluxfill import MOST_TOKENS, window_for
 from relane.lora.flow import Encoded
+from relane.lora.region import is_road, select
 from relane.lora.settings import Settings
 
 CLASSES = {
@@ -55,11 +58,14 @@ def _digest(*parts: object) -> str:
 
 
 @torch.no_grad()
-def encode_picture(pipe: FluxFillPipeline, image: np.ndarray, mask: np.ndarray, *key: object) -> dict:
+def encode_picture(
+    pipe: FluxFillPipeline, image: np.ndarray, mask: np.ndarray, *key: object, keep_masked_pixels: bool = False
+) -> dict:
     """Tensors of a picture (H, W, 3) uint8 and its mask (H, W) bool, H and W multiples of 16, N = H / 16 * W / 16:
     latents (N, 64), masked (N, 64), mask (N, 32) uint8 bits, grid (2,).
 
-    By the pipeline's own methods, so that training sees what painting will. The VAE's posterior is sampled, as there,
+    By the pipeline's own methods, so that training sees what painting will: `masked` is of the picture with a hole, or
+    with `keep_masked_pixels` of the whole one. The VAE's posterior is sampled, as there,
     from a generator with this key.
     """
     height, width = mask.shape
@@ -73,7 +79,16 @@ def encode_picture(pipe: FluxFillPipeline, image: np.ndarray, mask: np.ndarray, 
     size = height // pipe.vae_scale_factor, width // pipe.vae_scale_factor
     packed = FluxFillPipeline._pack_latents(latents, 1, channels, *size)
     holes, masked = pipe.prepare_mask_latents(
-        hole, picture * (1 - hole), 1, channels, 1, height, width, vae.dtype, vae.device, generator
+        hole,
+        picture if keep_masked_pixels else picture * (1 - hole),
+        1,
+        channels,
+        1,
+        height,
+        width,
+        vae.dtype,
+        vae.device,
+        generator,
     )
     return {
         "latents": packed[0].cpu(),
@@ -105,10 +120,14 @@ class Cache:
     def __init__(self, folder: str | Path, flux_fill: str | Path, source: str | Path, rows: list[Row], how: Settings):
         self.folder, self.flux_fill, self.source = Path(folder), Path(flux_fill), Path(source)
         self.rows, self.how = rows, how
+        # The masks of frames of videos are roads, of which a part is painted; others are taken as they are.
+        self.roads = [is_road(dataset.read_caption(self.source, row)) for row in rows]
         vae = weights_digest(self.flux_fill / "vae")
         text = [weights_digest(self.flux_fill / part) for part in TEXT_PARTS]
         files = [[sha256_file(self.source / name) for name in (row.image, row.mask)] for row in rows]
-        self.pictures = [_digest(*file, vae, how.size, how.dtype, how.seed) for file in files]
+        shared = (vae, how.size, how.dtype, how.seed, how.keep_masked_pixels, MOST_TOKENS)
+        regions = [astuple(how.region) if road else None for road in self.roads]
+        self.pictures = [_digest(*file, *shared, region) for file, region in zip(files, regions, strict=True)]
         self.texts = [_digest(row.texts, text, how.max_sequence_length, how.dtype) for row in rows]
         self.digest = _digest(self.pictures, self.texts)
         self._texts = functools.lru_cache(64)(self._load)
@@ -119,16 +138,20 @@ class Cache:
     def _load(self, key: str) -> dict:
         return load_file(self._file(key))
 
-    def _write(self, key: str, tensors: dict) -> None:
+    def _write(self, key: str, tensors: dict, part: str) -> None:
+        for name, tensor in tensors.items():
+            check_finite(tensor, name, self.flux_fill / part, self.how.dtype, "lora.dtype: float32")
         with atomic_file(self._file(key)) as partial:
             save_file({name: tensor.contiguous() for name, tensor in tensors.items()}, partial)
 
     def pixels(self, number: int) -> tuple[np.ndarray, np.ndarray]:
         """Picture (H, W, 3) uint8 and mask (H, W) bool of a row at training size: as the editor would cut them."""
         row = self.rows[number]
-        mask = dataset.read_mask(self.source / row.mask)
+        image, mask = dataset.read_image(self.source / row.image), dataset.read_mask(self.source / row.mask)
+        if self.roads[number]:
+            mask = select(image, mask, self.how.region)
         window = window_for(mask, self.how.size)
-        return window.cut(dataset.read_image(self.source / row.image)), window.cut_mask(mask)
+        return window.cut(image), window.cut_mask(mask)
 
     def fill(self, device: torch.device, process: int = 0, processes: int = 1) -> int:
         """Encode what is missing; of several processes each does its share. Returns how many files it wrote."""
@@ -139,9 +162,11 @@ class Cache:
             return 0
         pipe = load_part(self.flux_fill, "encoders", getattr(torch, self.how.dtype)).to(device)
         for key, number in tqdm(pictures.items(), desc="latents", disable=None):
-            self._write(key, encode_picture(pipe, *self.pixels(number), self.how.seed, key))
+            keep = self.how.keep_masked_pixels
+            encoded = encode_picture(pipe, *self.pixels(number), self.how.seed, key, keep_masked_pixels=keep)
+            self._write(key, encoded, "vae")
         for key, number in tqdm(texts.items(), desc="prompts", disable=None):
-            self._write(key, encode_texts(pipe, self.rows[number].texts, self.how.max_sequence_length))
+            self._write(key, encode_texts(pipe, self.rows[number].texts, self.how.max_sequence_length), "text_encoder")
         # The memory must be free before the first step, not when the collector gets to it.
         del pipe
         gc.collect()

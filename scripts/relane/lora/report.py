@@ -10,11 +10,12 @@ matplotlib.use("Agg")
 import matplotlib.pyplot as plt
 import numpy as np
 import torch
-from diffusers import FlowMatchEulerDiscreteScheduler, FluxFillPipeline
+from diffusers import FlowMatchEulerDiscreteScheduler
 from PIL import Image
 
 from relane import noise
 from relane.files import atomic_file
+from relane.fluxfill import FillPipeline
 from relane.lora.cache import Cache
 
 
@@ -73,7 +74,7 @@ def paint_samples(
     that pictures of different steps differ by the training alone.
     """
     transformer, vae, scheduler = parts
-    pipe = FluxFillPipeline(
+    pipe = FillPipeline(
         # A copy: painting sets its own steps, and the training reads the table of all.
         scheduler=FlowMatchEulerDiscreteScheduler.from_config(scheduler.config),
         vae=vae.to(device),
@@ -84,6 +85,7 @@ def paint_samples(
         tokenizer_2=None,
     )
     pipe.set_progress_bar_config(disable=True)
+    pipe.shows_masked_pixels = cache.how.keep_masked_pixels
     transformer.eval()
     panels = []
     for number in numbers:

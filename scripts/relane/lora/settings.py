@@ -1,9 +1,10 @@
 """What a training is: every setting that changes its result, and none that does not."""
 
 import argparse
-from dataclasses import asdict, dataclass, fields
+from dataclasses import asdict, dataclass, field, fields
 
 from relane.errors import InputError
+from relane.lora.region import Region
 
 
 @dataclass(frozen=True)
@@ -26,12 +27,14 @@ class Settings:
     max_sequence_length: int = 512
     height: int = 0
     width: int = 0
-    masked_weight: float = 1.0
+    masked_weight: float = 10.0
     logit_mean: float = 0.0
     logit_std: float = 1.0
     validation_rows: int = 4
     seed: int = 42
     dtype: str = "bfloat16"
+    keep_masked_pixels: bool = False
+    region: Region = field(default_factory=Region)
 
     def __post_init__(self) -> None:
         positive = ("rank", "alpha", "learning_rate", "train_batch_size", "gradient_accumulation_steps")
@@ -52,7 +55,8 @@ class Settings:
     @classmethod
     def of(cls, args: argparse.Namespace) -> "Settings":
         """The settings among a command line's flags."""
-        return cls(**{field.name: getattr(args, field.name) for field in fields(cls)})
+        own = [one.name for one in fields(cls) if one.name != "region"]
+        return cls(**{name: getattr(args, name) for name in own}, region=Region.of(args))
 
     def total_steps(self, rows: int, processes: int = 1) -> int:
         """Optimizer steps of the whole training: `max_train_steps`, or as many as the epochs take."""

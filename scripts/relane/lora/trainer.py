@@ -153,10 +153,11 @@ class Trainer:
         rate = self.moving.scheduler.get_last_lr()[0]
         self.moving.scheduler.step()
         loss = float(self.accelerator.gather(torch.stack(losses)).mean())
-        if not math.isfinite(loss):
+        if not math.isfinite(loss) or not math.isfinite(norm):
             raise InputError(
-                f"the loss is {loss} at step {self.progress.step + 1}: the training has diverged; lower "
-                f"lora.learning_rate (now {self.how.learning_rate}); checkpoints before this step are whole"
+                f"the loss is {loss}, its gradient's norm {float(norm)} at step {self.progress.step + 1}: "
+                f"the training has diverged; lower lora.learning_rate (now {self.how.learning_rate}); "
+                "checkpoints before this step are whole"
             )
         return {"step": self.progress.step + 1, "loss": loss, "grad_norm": float(norm), "learning_rate": rate}
 
