@@ -46,7 +46,9 @@ def read_edited() -> dict[tuple[str, str], relane_edited.EditedFile]:
         return {}
     found = relane_edited.load(config["drive"]["videos"], config["drive"]["video_name"])
     drivable = [video for video, clip in CLIPS.items() if clip.drivable]
-    return {(file.arm, file.video): file for file in relane_edited.of_clips(found, drivable, EDIT_ARMS)}
+    chosen = relane_edited.of_clips(found, drivable, EDIT_ARMS)
+    relane_edited.check_local(chosen)
+    return {(file.arm, file.video): file for file in chosen}
 
 
 try:

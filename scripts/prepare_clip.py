@@ -113,7 +113,7 @@ class Window:
         self._check_times()
 
     def _check_times(self) -> None:
-        """Note frames that stand for several instants; refuse a source that has hardly a frame for two of the clip's."""
+        """Note frames that stand for several instants; refuse a source with hardly one frame for two of the clip's."""
         again = [now == before for before, now in itertools.pairwise(self.t_us)]
         if not any(again):
             return

@@ -1,4 +1,4 @@
-"""What a foreign video is besides its frames: what is refused with a command that mends it, what is changed and said."""
+"""What a foreign video is besides its frames: what is refused, with a command that mends it, and what is changed."""
 
 from fractions import Fraction
 
@@ -56,8 +56,10 @@ def pixel_aspect(stream: av.VideoStream) -> Fraction:
 
 
 def square_size(width: int, height: int, aspect: Fraction) -> tuple[int, int]:
-    """(width, height) of a stored picture with square pixels: one side grows, none shrinks."""
-    return (round(width * aspect), height) if aspect > 1 else (width, round(height / aspect))
+    """(width, height) of a stored picture with square pixels: one side grows, to an even number, and none shrinks."""
+    if aspect == 1:
+        return width, height
+    return (2 * round(width * aspect / 2), height) if aspect > 1 else (width, 2 * round(height / aspect / 2))
 
 
 def output_colour(frame: av.VideoFrame) -> Colour:

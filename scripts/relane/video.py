@@ -26,7 +26,7 @@ class VideoInfo:
     height: int
     fps: float
     frames: int
-    colour: Colour = Colour()
+    colour: Colour
 
 
 def open_video(path: str | Path) -> av.container.InputContainer:
@@ -81,8 +81,9 @@ def write_video(
     """Write frames (H, W, 3) uint8 RGB, H and W even, as H.264 yuv420p; returns how many were written.
 
     `colour` says what the frames are and what the file is tagged as (default BT.601): for frames that were read from
-    one of our files, that file's (`probe(path).colour`). The file appears whole or not at all, and the same frames give the same bytes. Nothing is kept in memory
-    but the encoder's own look-ahead, so `frames` may be a generator of any length.
+    one of our files, that file's (`probe(path).colour`). The file appears whole or not at all, and the same frames
+    give the same bytes. Nothing is kept in memory but the encoder's own look-ahead, so `frames` may be a generator of
+    any length.
     """
     rate, colour = Fraction(fps).limit_denominator(1001), colour or Colour()
     count = 0
