@@ -12,15 +12,18 @@ from pathlib import Path
 from typing import Any
 
 from relane import cli
+from relane.addresses import hide, reveal
 from relane.errors import InputError
 
 
 def parser() -> argparse.ArgumentParser:
     """The command line."""
     p = argparse.ArgumentParser(description=__doc__)
-    p.add_argument("--uri", required=True, help="the edited video: a path, or any address that fsspec knows")
+    p.add_argument("--uri", type=hide, required=True, help="the edited video: a path, or any address that fsspec knows")
     p.add_argument("--checksum", default="", help="<algorithm>:<value> that the video must have; blank: not checked")
-    p.add_argument("--video-json", default="", help="the JSON beside it, path or address; blank: times are assumed")
+    p.add_argument(
+        "--video-json", type=hide, default="", help="the JSON beside it, path or address; blank: times are assumed"
+    )
     p.add_argument("--clip-id", required=True, help="clip that the video shows")
     p.add_argument("--camera", required=True, help="camera that the video shows")
     p.add_argument("--start-us", type=int, default=0, help="time of the first frame where no JSON says it")
@@ -83,7 +86,7 @@ def _record(address: str) -> dict[str, Any]:
     import fsspec
 
     try:
-        with fsspec.open(address, "r", encoding="utf-8") as file:
+        with fsspec.open(reveal(address), "r", encoding="utf-8") as file:
             record = json.load(file)
     except Exception as error:  # every store has its own errors; all of them mean "cannot read"
         raise InputError(f"{address}: cannot be read as JSON ({type(error).__name__})") from None

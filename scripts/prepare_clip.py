@@ -15,6 +15,7 @@ from pathlib import Path
 import numpy as np
 
 from relane import cli, clips, foreign
+from relane.addresses import hide
 from relane.errors import InputError
 from relane.files import sha256_file, write_json
 from relane.video import write_video
@@ -23,7 +24,7 @@ from relane.video import write_video
 def parser() -> argparse.ArgumentParser:
     """The command line; config keys of the same name with underscores."""
     p = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    p.add_argument("--uri", default="", help="the MP4 (path or URL), or a PhysicalAI-AV camera chunk zip; "
+    p.add_argument("--uri", type=hide, default="", help="the MP4 (path or URL), or a PhysicalAI-AV camera chunk zip; "
                    "blank: streamed from --pai-root")  # fmt: skip
     p.add_argument("--pai-root", default="", help="PhysicalAI-AV folder or hf://repo@revision; blank: no ego motion")
     p.add_argument("--clip-id", required=True)

@@ -23,7 +23,7 @@ from relane import foreign, wide_colour
 from relane.colour import rgb_array
 from relane.errors import InputError
 from relane.files import sha256_file
-from relane.sources import checksum_of, filesystem
+from relane.sources import ZIP_FAULTS, checksum_of, filesystem
 from relane.video import open_video
 
 
@@ -134,22 +134,40 @@ def _from_pai(uri: str, pai_root: str, clip_id: str, camera: str, checksum: str,
 
 
 def _unpack(archive: object, label: str, clip_id: str, camera: str, folder: Path) -> tuple[Path, np.ndarray]:
-    import pyarrow.parquet
-
     target, stamps = folder / "source.mp4", folder / "timestamps.parquet"
     try:
         with zipfile.ZipFile(archive) as opened:
             for member, path in (("mp4", target), ("timestamps.parquet", stamps)):
                 with opened.open(f"{clip_id}.{camera}.{member}") as packed, open(path, "wb") as unpacked:
                     shutil.copyfileobj(packed, unpacked)
-        times = pyarrow.parquet.read_table(stamps, columns=["timestamp"])["timestamp"].to_numpy().astype(np.int64)
     except KeyError as error:
         raise InputError(f"{label}: {error.args[0]}; is the clip in another chunk?") from None
-    except (zipfile.BadZipFile, zlib.error, OSError, ValueError) as error:
+    except (*ZIP_FAULTS, OSError) as error:
         raise InputError(f"{label}: cannot be unpacked ({error}); fetch the chunk again") from None
+    return target, _time_stamps(stamps, label)
+
+
+def _time_stamps(path: Path, label: str) -> np.ndarray:
+    """(frames,) int64 microseconds of a clip's `timestamps.parquet`. Raises InputError where they are no times."""
+    import pyarrow.parquet
+
+    try:
+        table = pyarrow.parquet.read_table(path)
+    except (OSError, ValueError) as error:
+        raise InputError(f"{label}: its time stamps cannot be read ({error}); fetch the chunk again") from None
+    if "timestamp" not in table.column_names:
+        raise InputError(f"{label}: its time stamps have no column 'timestamp'; fetch the chunk again")
+    column = table["timestamp"]
+    if column.null_count or not pyarrow.types.is_integer(column.type):
+        raise InputError(f"{label}: its time stamps are missing in places or no whole microseconds")
+    times = column.to_numpy().astype(np.int64)
     if len(times) == 0 or (np.diff(times) <= 0).any():
-        raise InputError(f"{label}: its time stamps are empty or do not increase")
-    return target, times
+        at = int(np.argmax(np.diff(times) <= 0)) + 1 if len(times) else 0
+        raise InputError(
+            f"{label}: its time stamps are empty or do not increase (frame {at}); which frame is of which time cannot "
+            "be told: fetch the chunk again, or leave the clip out"
+        )
+    return times
 
 
 # Reading
