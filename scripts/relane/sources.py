@@ -45,6 +45,7 @@ ZIP_FAULTS = (
     EOFError,
     RuntimeError,
     NotImplementedError,
+    IndexError,
     ValueError,
 )
 FILE_CAMERA = "front"  # the camera of a video whose name does not say
