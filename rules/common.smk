@@ -4,6 +4,7 @@ INPUTS:  config (config/config.yaml and what is laid over it), the clip sheet, t
 OUTPUTS: none; the names below are what the other rule files may use
 """
 
+import dataclasses
 import functools
 import json
 import os
@@ -17,6 +18,7 @@ from relane import edited as relane_edited
 from relane import instructions as relane_instructions
 from relane import optional as relane_optional
 from relane import origin
+from relane.addresses import hide, hide_all
 from relane.digest import code_digest, lora_digest, weights_digest
 from relane.errors import InputError
 from relane.sheet import Clip, check_clips, read_sheet
@@ -34,6 +36,8 @@ def read_inputs() -> tuple[dict[str, Clip], dict[str, str]]:
     """The clips by video name and the instructions' texts by slug; nothing here asks the network."""
     relane_config.take_words(config)
     relane_config.validate(config)
+    # From here on no address holds a login or token: those go to the jobs by the environment alone.
+    config.update(hide_all(dict(config)))
     sources = config["clips"] if isinstance(config["clips"], list) else [config["clips"]]
     clips = []
     for source in sources:
@@ -41,7 +45,8 @@ def read_inputs() -> tuple[dict[str, Clip], dict[str, str]]:
     # Only videos that were edited elsewhere: then there is nothing to ask an editor for.
     nothing = config["drive"]["videos"] and not config["instructions"].strip()
     wanted = [] if nothing else relane_instructions.load(config["instructions"])
-    return {clip.video: clip for clip in check_clips(clips)}, {item.slug: item.text for item in wanted}
+    clips = [dataclasses.replace(clip, uri=hide(clip.uri)) for clip in check_clips(clips)]
+    return {clip.video: clip for clip in clips}, {item.slug: item.text for item in wanted}
 
 
 def read_edited() -> dict[tuple[str, str], relane_edited.EditedFile]:
@@ -50,7 +55,10 @@ def read_edited() -> dict[tuple[str, str], relane_edited.EditedFile]:
         return {}
     found = relane_edited.load(config["drive"]["videos"], config["drive"]["video_name"])
     drivable = [video for video, clip in CLIPS.items() if clip.drivable]
-    return {(file.arm, file.video): file for file in relane_edited.of_clips(found, drivable, EDIT_ARMS)}
+    chosen = relane_edited.of_clips(found, drivable, EDIT_ARMS)
+    relane_edited.check_local(chosen)
+    hidden = [dataclasses.replace(file, uri=hide(file.uri), sidecar=hide(file.sidecar)) for file in chosen]
+    return {(file.arm, file.video): file for file in hidden}
 
 
 try:

@@ -30,7 +30,8 @@ if TOGETHER and config["drive"]["reasoning"] == "shared":
 rule import_video:
     """A video edited elsewhere takes its place beside the arms that are edited here."""
     input:
-        ancient(lambda wildcards: list(filter(None, map(origin.local_path, foreign_files(wildcards))))),
+        files=ancient(lambda wildcards: list(filter(None, map(origin.local_path, foreign_files(wildcards))))),
+        clip="results/{run}/clips/{video}.json",
     output:
         video="results/{run}/vp/{foreign_arm}/{video}/{video}_vp_edit_sample0.mp4",
         sidecar="results/{run}/vp/{foreign_arm}/{video}/{video}_times.json",
@@ -43,11 +44,12 @@ rule import_video:
         source=lambda wildcards: foreign_flags(wildcards),
         content=lambda wildcards: foreign_content(wildcards),
         start_us=config["drive"]["videos_start_us"],
+        crf=config["video"]["crf"],
         code=code("import_video.py"),
     shell:
         "{RECORDED} --record {output.sidecar:q}"
         " {SCRIPTS:q}/import_video.py {params.source} --start-us {params.start_us}"
-        " --output {output.video:q} --sidecar {output.sidecar:q} > {log:q} 2>&1"
+        " --clip-json {input.clip:q} --crf {params.crf} --output {output.video:q} --sidecar {output.sidecar:q} > {log:q} 2>&1"
 
 
 def foreign_files(wildcards) -> list[str]:

@@ -11,6 +11,7 @@ import tempfile
 from pathlib import Path
 
 from relane import cli
+from relane.addresses import hide
 from relane.errors import InputError
 from relane.road_points import POINTS
 
@@ -23,7 +24,12 @@ def parser() -> argparse.ArgumentParser:
     """The command line; config keys of the same name with underscores."""
     options = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     add = options.add_argument
-    add("--uri", default="", help="the MP4 (path or URL) or a PhysicalAI-AV camera chunk zip, as in the clip sheet")
+    add(
+        "--uri",
+        type=hide,
+        default="",
+        help="the MP4 (path or URL) or a PhysicalAI-AV camera chunk zip, as in the clip sheet",
+    )
     add("--pai-root", default="", help="PhysicalAI-AV folder or hf://repo@revision; blank: none")
     add("--clip-id", required=True)
     add("--camera", required=True)

@@ -91,7 +91,7 @@ def run(args: argparse.Namespace) -> None:
     else:
         labels = _labels(record, video.camera, [f"not driven: {record['error']}"])
         frames = (draw_notes(frame, labels) for frame in iter_frames(video.path))
-    write_video(args.output, frames, info.fps, crf=18)
+    write_video(args.output, frames, info.fps, crf=18, colour=info.colour)
 
 
 def _labels(record: dict, camera: str, notes: list[str]):

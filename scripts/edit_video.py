@@ -212,6 +212,7 @@ def read_item(args: argparse.Namespace) -> dict[str, Any]:
         "video": clip["video"],
         "fps": float(clip["fps"]),
         "frames": info.frames,
+        "colour": info.colour,
         "t_us": clip.get("t_us"),
         "masks": masks,
         "caption": caption,
@@ -320,7 +321,9 @@ def writers(args: argparse.Namespace, item: dict, region: "Region") -> list[Call
     if args.panels:
         made[args.panels] = lambda painted: panels(args, item, region, painted)
     return [
-        lambda painted, path=path, frames=frames: write_video(path, frames(painted), item["fps"], args.crf)
+        lambda painted, path=path, frames=frames: write_video(
+            path, frames(painted), item["fps"], args.crf, item["colour"]
+        )
         for path, frames in made.items()
     ]
 

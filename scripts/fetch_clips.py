@@ -27,16 +27,15 @@ from relane.fetch import (
     HuggingFace,
     RemoteFile,
     Repo,
+    add_to_lock,
     choose,
     fetch_files,
     forget_bookkeeping,
     gigabytes,
-    lock_entry,
     locked_commit,
     read_lock,
     unzip,
 )
-from relane.files import write_json
 from relane.sources import CAMERAS, pai_features
 
 LOCK = "clips.lock.json"
@@ -112,7 +111,7 @@ class Fetcher:
     def fetch(self, files: list[RemoteFile]) -> None:
         """Fetch the files and add them to the lock. Raises InputError as `fetch_files`."""
         self.locked |= fetch_files(self.hub, self.repo, self.commit, files, self.folder, self.workers, self.locked)
-        write_json(self.lock_path, {self.repo.id: lock_entry(self.repo, self.commit, self.locked)})
+        add_to_lock(self.lock_path, self.repo.id, self.repo, self.commit, self.locked)
         forget_bookkeeping(self.folder)
 
     def find(self, paths: list[str]) -> list[RemoteFile]:

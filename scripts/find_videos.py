@@ -3,7 +3,10 @@
     find_videos.py gs://bucket/outputs/vp --output config/edited.csv
 
 `drive.videos` may name the folder or bucket prefix itself; it is then listed at every planning. A sheet locks what was
-found, with the stores' checksums. Found are files `<clip_id>.<camera>_vp_edit_sample0.mp4`.
+found, with the stores' checksums. Found are files `<clip_id>.<camera>_vp_edit_sample0.mp4`. In the original
+VideoPainter these are four pictures side by side; take the edits themselves:
+
+    find_videos.py outputs/vp --take generated --output config/edited.csv
 """
 
 import argparse
@@ -17,6 +20,8 @@ def parser() -> argparse.ArgumentParser:
     p = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     p.add_argument("source", help="folder, bucket prefix, or a sheet to check")
     p.add_argument("--video-name", default="auto", help="one video's stem, or auto: all (default: auto)")
+    p.add_argument("--take", choices=("pasted", "generated"), default="pasted", help="which file of each video: "
+                   "<video>_vp_edit_sample0.mp4, or <video>_generated.mp4 (default: pasted)")  # fmt: skip
     p.add_argument("--output", help="sheet to write (CSV); without it, only the arms are printed")
     return p
 
@@ -24,7 +29,9 @@ def parser() -> argparse.ArgumentParser:
 def main(argv: list[str] | None = None) -> None:
     """Entry point. Raises InputError when nothing is found or two files are one video of one arm."""
     args = parser().parse_args(argv)
-    found = edited.load(args.source, args.video_name)
+    suffix = edited.GENERATED if args.take == "generated" else edited.SUFFIX
+    found = edited.load(args.source, args.video_name, suffix)
+    edited.check_local(found)
     for arm, count in sorted(Counter(file.arm for file in found).items()):
         print(f"{arm}: {count} video{'s' if count > 1 else ''}")
     if args.output:

@@ -6,15 +6,16 @@ the first frames. The sidecar records, for each frame of the clip, the time that
 """
 
 import argparse
+import dataclasses
 import itertools
 import tempfile
 from collections.abc import Iterator
 from pathlib import Path
 
-import av
 import numpy as np
 
-from relane import cli, clips
+from relane import cli, clips, foreign
+from relane.addresses import hide
 from relane.errors import InputError
 from relane.files import sha256_file, write_json
 from relane.video import write_video
@@ -23,7 +24,7 @@ from relane.video import write_video
 def parser() -> argparse.ArgumentParser:
     """The command line; config keys of the same name with underscores."""
     p = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    p.add_argument("--uri", default="", help="the MP4 (path or URL), or a PhysicalAI-AV camera chunk zip; "
+    p.add_argument("--uri", type=hide, default="", help="the MP4 (path or URL), or a PhysicalAI-AV camera chunk zip; "
                    "blank: streamed from --pai-root")  # fmt: skip
     p.add_argument("--pai-root", default="", help="PhysicalAI-AV folder or hf://repo@revision; blank: no ego motion")
     p.add_argument("--clip-id", required=True)
@@ -67,29 +68,32 @@ class Window:
             rate = stream.average_rate or stream.guessed_rate
             self.stored = (stream.codec_context.width, stream.codec_context.height)
             self.source_frames = stream.frames or (None if source.times_us is None else len(source.times_us))
+            tracks = clips.tracks(container)
         self.source_fps = float(rate) if rate else None
         # Half a frame: a source may start that late or end that early and still have the frame "of" a wanted time.
         self.slack_us = round(0.5e6 / self.source_fps) if self.source_fps else 0
         self.wanted_us: list[int] = []
         self.t_us: list[int] = []
         self.shape: tuple[int, int] | None = None
-        self.changes: list[str] = []
+        self.timed = clips.timed_frames(source)
+        self.first = next(self.timed)
+        _, frame = self.first
+        self.colour = foreign.output_colour(frame)
+        self.changes = foreign.changes(frame, clips.orientation(frame), tracks)
 
     def write(self) -> None:
         """Decode, pick and encode, frame by frame. Raises InputError on a bad source; then nothing is written."""
-        write_video(self.args.output, self._frames(), self.args.fps, self.args.crf)
+        write_video(self.args.output, self._frames(), self.args.fps, self.args.crf, self.colour)
 
     def _frames(self) -> Iterator[np.ndarray]:
         args, label = self.args, self.source.label
-        timed = clips.timed_frames(self.source)
-        first_us, frame = next(timed)
+        first_us, _ = self.first
         ends_at_t0 = args.anchor == "t0"
         if args.pai_root or ends_at_t0:
             wanted = clips.wanted_times(first_us - self.slack_us, args.fps, args.max_frames, args.t0_us, ends_at_t0)
         else:  # nothing to plan from: the clip starts at the first frame
             wanted = clips.wanted_times(first_us, args.fps, args.max_frames, first_us, False)
-        self._note_changes(frame)
-        for picked in clips.pick_nearest(itertools.chain([(first_us, frame)], timed), wanted, self.slack_us):
+        for picked in clips.pick_nearest(itertools.chain([self.first], self.timed), wanted, self.slack_us):
             image = clips.to_rgb(picked.frame)
             self.shape = self.shape or image.shape[:2]
             if image.shape[:2] != self.shape:
@@ -107,20 +111,27 @@ class Window:
                 f"{label}: {len(self.t_us)} frames at {args.fps:g} fps, but {args.min_frames} are needed; "
                 "use a longer source, or lower clip.min_frames"
             )
+        self._check_times()
 
-    def _note_changes(self, frame: av.VideoFrame) -> None:
-        transpose, horizontal, vertical = clips.orientation(frame)
-        if transpose or horizontal or vertical:
-            names = ("transposed", "flipped left-right", "flipped top-bottom")
-            done = [name for name, on in zip(names, (transpose, horizontal, vertical), strict=True) if on]
-            self.changes.append("made upright as its metadata says: " + ", ".join(done))
-        height, width = (frame.width, frame.height) if transpose else (frame.height, frame.width)
-        if width % 2:
-            self.changes.append("cropped by the last pixel column (odd width)")
-        if height % 2:
-            self.changes.append("cropped by the last pixel row (odd height)")
-        if frame.format.name not in ("yuv420p", "yuvj420p"):
-            self.changes.append(f"converted from {frame.format.name} to 8-bit yuv420p")
+    def _check_times(self) -> None:
+        """Note frames that stand for several instants; refuse a source with hardly one frame for two of the clip's."""
+        again = [now == before for before, now in itertools.pairwise(self.t_us)]
+        if not any(again):
+            return
+        if 2 * sum(again) >= len(self.t_us):
+            raise InputError(
+                f"{self.source.label}: {len(self.t_us) - sum(again)} frames of the source would make "
+                f"{len(self.t_us)} of the clip at {self.args.fps:g} fps, standing still in between; lower clip.fps to "
+                "the source's rate, or use another source"
+            )
+        longest = max(len(list(run)) for same, run in itertools.groupby(again) if same)
+        self.changes.append(
+            f"{sum(again)} of {len(self.t_us)} frames show the frame before once more, {longest} in a row at most, up "
+            f"to {self._max_error_us() / 1000:.1f} ms from their time: the source has no frame nearer"
+        )
+
+    def _max_error_us(self) -> int:
+        return max(abs(t - w) for t, w in zip(self.t_us, self.wanted_us, strict=True))
 
     def record(self) -> dict:
         """The sidecar, without the clip's hash."""
@@ -147,7 +158,8 @@ class Window:
             # The planning instant, where the clip reaches it and there is something to plan from.
             "t0_us": args.t0_us if reached and (args.pai_root or args.anchor == "t0") else None,
             "changes": self.changes,
-            "max_error_us": max(abs(t - w) for t, w in zip(self.t_us, self.wanted_us, strict=True)),
+            "colour": dataclasses.asdict(self.colour),  # code points of ITU-T H.273, as the clip is tagged
+            "max_error_us": self._max_error_us(),
             "t_us": self.t_us,
             "wanted_us": self.wanted_us,
         }

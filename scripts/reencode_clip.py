@@ -17,7 +17,8 @@ def parser() -> argparse.ArgumentParser:
 
 def run(args: argparse.Namespace) -> None:
     """Decode and encode, frame by frame. Raises InputError when the clip is missing or damaged."""
-    write_video(args.output, iter_frames(args.clip), probe(args.clip).fps, args.crf)
+    info = probe(args.clip)
+    write_video(args.output, iter_frames(args.clip), info.fps, args.crf, info.colour)
 
 
 def main(argv: list[str] | None = None) -> None:

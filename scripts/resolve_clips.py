@@ -10,6 +10,7 @@ import sys
 from pathlib import Path
 
 from relane import cli
+from relane.addresses import redact
 from relane.errors import InputError
 from relane.sheet import write_sheet
 from relane.sources import resolve
@@ -31,7 +32,7 @@ def run(args: argparse.Namespace) -> None:
     clips = []
     for source in args.sources:
         found = resolve(source)
-        print(f"{source}: {len(found)} clips", file=sys.stderr)
+        print(f"{redact(source)}: {len(found)} clips", file=sys.stderr)
         clips += found
     write_sheet(args.output, clips)
 

@@ -132,7 +132,9 @@ def segment(args: argparse.Namespace, models: "RoadSegmenter", clock: Clock) -> 
         atomic_folder(args.output / "masks") as folder,
         mask_writer(args.output / "masks.npz", (count, info.height, info.width)) as append,
         feeding(
-            lambda found: write_video(args.output / "overlay.mp4", pictures(folder, append, found), info.fps),
+            lambda found: write_video(
+                args.output / "overlay.mp4", pictures(folder, append, found), info.fps, colour=info.colour
+            ),
             ahead=16,
         ) as feed,
     ):

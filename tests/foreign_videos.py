@@ -40,8 +40,17 @@ def write(
     sound: bool = False,
     faststart: bool = False,
     codec: str = "libx264",
+    x264: str = "",
+    tags: tuple[int, int, int] | None = None,
+    matrix: int | None = None,
+    tracks: int = 1,
 ) -> None:
-    """An MP4 of RGB frames (H, W, 3) at given times (default: constant rate)."""
+    """An MP4 of RGB frames (H, W, 3) at given times (default: constant rate).
+
+    `x264`: its parameters, such as `sar=4/3` or `tff=1`. `tags`: matrix, primaries and transfer as code points of
+    H.273; `matrix`: swscale's number of the matrix that the frames are really coded by. `tracks`: further ones hold
+    the same frames at half the size.
+    """
     frames = list(frames)
     height, width = frames[0].shape[:2]
     times = list(times_us) if times_us is not None else [round(i * 1e6 / fps) for i in range(len(frames))]
@@ -50,22 +59,47 @@ def write(
         stream = container.add_stream(codec, rate=fps)
         stream.width, stream.height, stream.pix_fmt = width, height, pix_fmt
         stream.codec_context.time_base = Fraction(1, 90_000)
-        if codec == "libx264":
-            stream.options = {"crf": "10", "preset": "veryfast"}
+        if codec.startswith("libx264"):
+            stream.options = {"crf": "10", "preset": "veryfast"} | ({"x264-params": x264} if x264 else {})
+        if tags is not None:
+            context = stream.codec_context
+            context.colorspace, context.color_primaries, context.color_trc = tags
+        others = [container.add_stream(codec, rate=fps) for _ in range(tracks - 1)]
+        for other in others:
+            other.width, other.height, other.pix_fmt = width // 2, height // 2, "yuv420p"
+            other.codec_context.time_base = Fraction(1, 90_000)
         if rotation is not None:
             stream.set_display_rotation(rotation, hflip=mirrored)
         audio = container.add_stream("aac", rate=16_000) if sound else None
         for image, time in zip(frames, times, strict=True):
-            frame = av.VideoFrame.from_ndarray(image, format="rgb24").reformat(format=pix_fmt, interpolation=ACCURATE)
+            picture = av.VideoFrame.from_ndarray(image, format="rgb24")
+            frame = picture.reformat(
+                format=pix_fmt, interpolation=ACCURATE, **({"dst_colorspace": matrix} if matrix else {})
+            )
             frame.pts, frame.time_base = round(time * 90_000 / 1e6), Fraction(1, 90_000)
             container.mux(stream.encode(frame))
-        container.mux(stream.encode())
+            for other in others:
+                small = picture.reformat(width // 2, height // 2, "yuv420p")
+                small.pts, small.time_base = frame.pts, frame.time_base
+                container.mux(other.encode(small))
+        for one in (stream, *others):
+            container.mux(one.encode())
         if audio is not None:
             for start in range(0, 16_000, 1_024):
                 tone = av.AudioFrame.from_ndarray(np.zeros((1, 1_024), np.float32), format="fltp", layout="mono")
                 tone.sample_rate, tone.pts = 16_000, start
                 container.mux(audio.encode(tone))
             container.mux(audio.encode())
+
+
+def hide_frames(path: Path, skip: int, show: int, fps: int = 30) -> None:
+    """Write into an MP4's edit list that only `show` frames after the first `skip` are shown (ISO 14496-12, 8.6.6)."""
+    data = bytearray(path.read_bytes())
+    at = data.index(b"elst") + 12  # after name, version and count: duration (milliseconds), media time (1/90000 s)
+    data[at : at + 4] = round(show * 1000 / fps).to_bytes(4, "big")
+    start = int.from_bytes(data[at + 4 : at + 8], "big") + round(skip * 90_000 / fps)
+    data[at + 4 : at + 8] = start.to_bytes(4, "big")
+    path.write_bytes(data)
 
 
 def truncate(path: Path, share: float) -> Path:

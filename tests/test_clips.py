@@ -2,6 +2,7 @@
 
 import hashlib
 import weakref
+import zipfile
 from pathlib import Path
 
 import av
@@ -259,6 +260,34 @@ def test_a_clip_of_the_data_set_comes_out_of_its_zip_with_its_times(tmp_path: Pa
     foreign_videos.truncate(Path(uri), 0.5)
     with pytest.raises(InputError, match="cannot be unpacked"):
         fetch(uri, tmp_path / "f", pai_root=str(root))
+
+
+@pytest.mark.parametrize(
+    ("column", "times", "words"),
+    [
+        ("timestamp", [0, 66_667, 33_333, 100_000], r"do not increase \(frame 2\)"),
+        ("timestamp", [0, 33_333, 33_333, 66_667], r"do not increase \(frame 2\)"),
+        ("timestamp", np.array([], np.int64), "empty"),
+        ("timestamp", [0, None, 3, 4], "missing in places"),
+        ("timestamp", [0.5, 1.5, 2.5, 3.5], "no whole microseconds"),
+        ("timestamp", ["a", "b", "c", "d"], "no whole microseconds"),
+        ("time", [0, 1, 2, 3], "no column 'timestamp'"),
+    ],
+)
+def test_time_stamps_that_are_none_are_named(tmp_path: Path, column: str, times: object, words: str):
+    """Shuffled rows would give frames the times of others."""
+    import pandas as pd
+
+    root = foreign_videos.dataset(tmp_path / "pai", ["a"], frames=4)
+    uri = root / "camera" / CAMERA / f"{CAMERA}.chunk_0000.zip"
+    with zipfile.ZipFile(uri) as packed:
+        video = packed.read(f"a.{CAMERA}.mp4")
+    pd.DataFrame({column: times}).to_parquet(tmp_path / "stamps")
+    with zipfile.ZipFile(uri, "w") as packed:
+        packed.writestr(f"a.{CAMERA}.mp4", video)
+        packed.writestr(f"a.{CAMERA}.timestamps.parquet", (tmp_path / "stamps").read_bytes())
+    with pytest.raises(InputError, match=words):
+        fetch(str(uri), tmp_path / "f", pai_root=str(root))
 
 
 def test_a_streamed_clip_is_listed_at_its_commit_and_read_through_the_data_sets_own_reader(tmp_path: Path, monkeypatch):

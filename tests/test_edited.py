@@ -1,10 +1,13 @@
 """Videos edited elsewhere: what is found, which arm it makes, and what is said when nothing fits."""
 
+import find_videos
 import fsspec
+import numpy as np
 import pytest
 
-from relane.edited import EditedFile, discover, load, of_clips, read_sheet, write_sheet
+from relane.edited import EditedFile, check_local, discover, four_panels, load, of_clips, read_sheet, write_sheet
 from relane.errors import InputError
+from relane.video import write_video
 
 FRONT = "camera_front_wide_120fov"
 TELE = "camera_front_tele_30fov"
@@ -124,3 +127,27 @@ def test_only_videos_of_the_clip_sheet_are_taken():
         of_clips(files, [f"c.{FRONT}"], [])
     with pytest.raises(InputError, match="arm 'x' is edited by this run too"):
         of_clips(files, [f"a.{FRONT}"], ["sham", "x"])
+
+
+def film(path, width, height):
+    """A video of three black frames."""
+    write_video(path, [np.zeros((height, width, 3), np.uint8)] * 3, 8)
+    return path
+
+
+def test_four_panels_are_found_before_anything_runs_and_the_edit_can_be_taken(tmp_path):
+    panels = film(tmp_path / f"x/a.{FRONT}_vp_edit_sample0.mp4", 384, 64)
+    edit = film(tmp_path / f"x/a.{FRONT}_generated.mp4", 96, 64)
+    with pytest.raises(InputError, match=f"{edit}, which stands beside it"):
+        check_local(discover(str(tmp_path)))
+    find_videos.main([str(tmp_path), "--take", "generated", "--output", str(tmp_path / "edited.csv")])
+    (found,) = load(str(tmp_path / "edited.csv"))
+    assert (found.arm, found.video, found.uri) == ("x", f"a.{FRONT}", str(edit))
+    check_local([found])
+    panels.write_bytes(b"no video: its import will say so")
+    check_local(discover(str(tmp_path)))
+
+
+@pytest.mark.parametrize(("size", "panels"), [((2880, 480), True), ((7680, 1080), True), ((1920, 1080), False)])
+def test_no_camera_is_as_wide_as_four_panels(size, panels):
+    assert four_panels(*size) is panels

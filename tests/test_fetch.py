@@ -1,10 +1,12 @@
 """Fetching: what is locked stays, what is broken is refused, and nothing leaves its folder."""
 
+import contextlib
 import hashlib
 import json
 import stat
 import threading
 import zipfile
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import fetch_checkpoints
@@ -210,6 +212,47 @@ def test_a_zip_that_contradicts_itself_is_named(tmp_path):
         fetch.unzip(zipped(tmp_path / "x.zip", ("a", b""), ("a/b", b"")), tmp_path / "out")
 
 
+def spoiled(archive: Path, at: int, value: int) -> Path:
+    """The archive with one byte changed, counted from each of its headers (local, central) that it stands in."""
+    data = bytearray(archive.read_bytes())
+    for magic, further in ((b"PK\x03\x04", 0), (b"PK\x01\x02", 2)):
+        data[data.index(magic) + at + further] = value
+    archive.write_bytes(data)
+    return archive
+
+
+@pytest.mark.parametrize(
+    ("at", "value", "words"),
+    [(6, 1, "encrypted"), (8, 99, "compression"), (8, 14, ""), (8, 8, ""), (8, 12, ""), (4, 99, "version")],
+)
+def test_a_zip_that_cannot_be_read_is_one_message(tmp_path, at, value, words):
+    """Encrypted, or of a compression or version that is not known or is not what its bytes are."""
+    archive = spoiled(zipped(tmp_path / "x.zip", ("a.txt", b"some content that is long enough")), at, value)
+    with pytest.raises(InputError, match=rf"x\.zip: .*{words}"):
+        fetch.unzip(archive, tmp_path / "out")
+    assert not list((tmp_path / "out").glob("*"))
+
+
+@settings(max_examples=60, deadline=None)
+@given(st.data())
+def test_no_damage_to_a_zip_is_a_traceback(tmp_path_factory, data):
+    folder = tmp_path_factory.mktemp("zip")
+    archive = zipped(folder / "x.zip", ("a/b.txt", b"some content" * 9), ("c.txt", b"more"))
+    damaged = bytearray(archive.read_bytes())
+    for _ in range(data.draw(st.integers(1, 4))):
+        damaged[data.draw(st.integers(0, len(damaged) - 1))] = data.draw(st.integers(0, 255))
+    archive.write_bytes(damaged)
+    with contextlib.suppress(InputError):
+        fetch.unzip(archive, folder / "out")
+
+
+@pytest.mark.parametrize("name", ["n" * 300, ""])
+def test_a_name_that_no_disk_takes_and_a_zip_that_is_not_there_are_one_message(tmp_path, name):
+    archive = zipped(tmp_path / "x.zip", (name, b"data")) if name else tmp_path / "none.zip"
+    with pytest.raises(InputError, match=rf"{archive.name}: cannot be unpacked"):
+        fetch.unzip(archive, tmp_path / "out")
+
+
 @settings(max_examples=30, deadline=None)
 @given(st.dictionaries(st.from_regex(r"([a-z]{1,3}/){0,2}[A-Z]{1,3}", fullmatch=True), st.binary(), max_size=5))
 def test_unzip_gives_back_what_was_zipped(tmp_path_factory, files):
@@ -341,6 +384,40 @@ def test_a_second_fetch_adds_to_the_lock_and_stays_at_its_commit(tmp_path):
     assert entry["commit"] == FIRST
     assert len(entry["files"]) == 2 + 2 * 5
     assert len(hub.downloads) == len(entry["files"])
+
+
+def test_two_data_sets_in_one_folder_keep_both_their_locks(tmp_path):
+    """The second fetch wrote the lock file anew, and the first was no longer held to its commit."""
+    out = tmp_path / "data"
+    clips(pai(tmp_path), "--output", str(out), "--chunks", "0")
+    before = json.loads((out / "clips.lock.json").read_text())
+    clips(LocalHub({FIRST: {"a.csv": b"a,b"}}), "--source", "vpdata", "--output", str(out), "--files", "*.csv")
+    after = json.loads((out / "clips.lock.json").read_text())
+    assert set(after) == {repo.id for repo in fetch_clips.REPOS.values()}
+    assert before.items() <= after.items()
+
+
+def test_fetches_at_once_all_leave_their_files_in_the_lock(tmp_path):
+    hub = pai(tmp_path)
+    fetchers = [fetch_clips.Fetcher(hub, fetch_clips.REPOS["pai"], tmp_path / "pai", 1) for _ in range(2)]
+    for chunk, fetcher in enumerate(fetchers):  # both have read the lock file before either writes it
+        fetcher.fetch(fetcher.find([f"x/egomotion.chunk_{chunk:04d}.parquet"]))
+    (entry,) = json.loads((tmp_path / "pai/clips.lock.json").read_text()).values()
+    assert set(entry["files"]) == {f"x/egomotion.chunk_{chunk:04d}.parquet" for chunk in (0, 1)}
+    late = fetch_clips.Fetcher(hub, fetch_clips.REPOS["pai"], tmp_path / "pai", 1)
+    late.commit = SECOND
+    with pytest.raises(InputError, match="was locked at aaaaaaaaaaaa while bbbbbbbbbbbb was fetched"):
+        late.fetch(late.find(["features.csv"]))
+
+
+def test_many_processes_add_to_one_lock(tmp_path):
+    def add(number: int) -> None:
+        fetch.add_to_lock(tmp_path / "lock.json", f"m{number % 4}", Repo("o/m"), FIRST, {f"{number}": {"bytes": 1}})
+
+    with ThreadPoolExecutor(16) as pool:
+        list(pool.map(add, range(64)))
+    lock = json.loads((tmp_path / "lock.json").read_text())
+    assert sorted(int(name) for entry in lock.values() for name in entry["files"]) == list(range(64))
 
 
 def test_listing_clips_fetches_none_of_them(tmp_path, capsys):

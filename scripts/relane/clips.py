@@ -15,12 +15,16 @@ from hashlib import md5
 from pathlib import Path
 
 import av
+import cv2
 import numpy as np
+from av.stream import Disposition
 
+from relane import foreign, wide_colour
+from relane.colour import rgb_array
 from relane.errors import InputError
 from relane.files import sha256_file
-from relane.sources import checksum_of, filesystem
-from relane.video import EXACT_COLOR, open_video
+from relane.sources import ZIP_FAULTS, checksum_of, filesystem
+from relane.video import open_video
 
 
 @dataclass(frozen=True)
@@ -130,22 +134,40 @@ def _from_pai(uri: str, pai_root: str, clip_id: str, camera: str, checksum: str,
 
 
 def _unpack(archive: object, label: str, clip_id: str, camera: str, folder: Path) -> tuple[Path, np.ndarray]:
-    import pyarrow.parquet
-
     target, stamps = folder / "source.mp4", folder / "timestamps.parquet"
     try:
         with zipfile.ZipFile(archive) as opened:
             for member, path in (("mp4", target), ("timestamps.parquet", stamps)):
                 with opened.open(f"{clip_id}.{camera}.{member}") as packed, open(path, "wb") as unpacked:
                     shutil.copyfileobj(packed, unpacked)
-        times = pyarrow.parquet.read_table(stamps, columns=["timestamp"])["timestamp"].to_numpy().astype(np.int64)
     except KeyError as error:
         raise InputError(f"{label}: {error.args[0]}; is the clip in another chunk?") from None
-    except (zipfile.BadZipFile, zlib.error, OSError, ValueError) as error:
+    except (*ZIP_FAULTS, OSError) as error:
         raise InputError(f"{label}: cannot be unpacked ({error}); fetch the chunk again") from None
+    return target, _time_stamps(stamps, label)
+
+
+def _time_stamps(path: Path, label: str) -> np.ndarray:
+    """(frames,) int64 microseconds of a clip's `timestamps.parquet`. Raises InputError where they are no times."""
+    import pyarrow.parquet
+
+    try:
+        table = pyarrow.parquet.read_table(path)
+    except (OSError, ValueError) as error:
+        raise InputError(f"{label}: its time stamps cannot be read ({error}); fetch the chunk again") from None
+    if "timestamp" not in table.column_names:
+        raise InputError(f"{label}: its time stamps have no column 'timestamp'; fetch the chunk again")
+    column = table["timestamp"]
+    if column.null_count or not pyarrow.types.is_integer(column.type):
+        raise InputError(f"{label}: its time stamps are missing in places or no whole microseconds")
+    times = column.to_numpy().astype(np.int64)
     if len(times) == 0 or (np.diff(times) <= 0).any():
-        raise InputError(f"{label}: its time stamps are empty or do not increase")
-    return target, times
+        at = int(np.argmax(np.diff(times) <= 0)) + 1 if len(times) else 0
+        raise InputError(
+            f"{label}: its time stamps are empty or do not increase (frame {at}); which frame is of which time cannot "
+            "be told: fetch the chunk again, or leave the clip out"
+        )
+    return times
 
 
 # Reading
@@ -178,7 +200,14 @@ def _wrong_in_header(source: Source, stream: av.VideoStream) -> str | None:
         )
     if source.times_us is not None and stream.frames and stream.frames != len(source.times_us):
         return f"{stream.frames} frames but {len(source.times_us)} time stamps"
-    return None
+    return foreign.aspect_refusal(foreign.pixel_aspect(stream), source.label)
+
+
+def tracks(container: av.container.InputContainer) -> list[str]:
+    """The file's moving pictures in words, the one that is read first; cover pictures are none."""
+    read = container.streams.best("video")
+    films = [one for one in container.streams.video if one is read or not one.disposition & Disposition.attached_pic]
+    return [f"{one.index} ({one.width}x{one.height})" for one in sorted(films, key=lambda one: one is not read)]
 
 
 def _decodable(path: Path) -> int:
@@ -196,15 +225,20 @@ def timed_frames(source: Source) -> Iterator[tuple[int, av.VideoFrame]]:
     """Yield (time in µs on the source's clock, decoded frame) in display order, holding one frame at a time.
 
     Raises InputError where decoding breaks (saying how many frames came before), where a frame has no time or times
-    run backwards, and when there are no frames, or fewer or more than time stamps.
+    run backwards, where it is no picture that can be read (interlaced, no finished colours), and when there are no
+    frames, or fewer or more than time stamps. Frames whose pixels are not square carry their shape as `opaque`.
     """
     container, stream = open_source(source)
+    aspect = foreign.pixel_aspect(stream)
     count, first, last = 0, None, None
     with container:
         try:
             for frame in container.decode(stream):
                 if frame.is_corrupt:
                     raise InputError(f"{source.label}: frame {count} is damaged; copy or export the file again")
+                if reason := foreign.refusal(frame, source.label):
+                    raise InputError(f"{source.label}: {reason}")
+                frame.opaque = None if aspect == 1 else aspect
                 if source.times_us is not None:
                     if count == len(source.times_us):
                         raise InputError(f"{source.label}: more frames than its {count} time stamps")
@@ -286,13 +320,20 @@ def orientation(frame: av.VideoFrame) -> tuple[bool, bool, bool]:
 
 
 def to_rgb(frame: av.VideoFrame) -> np.ndarray:
-    """A decoded frame as (H, W, 3) uint8 RGB: upright, and cropped by one pixel where H or W is odd.
+    """A decoded frame as (H, W, 3) uint8 RGB: upright, square pixels, cropped by one pixel where H or W is odd.
 
-    The YUV matrix and range are those that the frame declares; frames that declare none are read as BT.601, as
-    PyAV and PhysicalAI-AV's own reader do. Deeper than 8 bits is rounded to 8. The crop takes the last column or
-    row, because yuv420p, which all our files are, has no odd sizes.
+    The YUV matrix, range and chroma's place are those that the frame declares; frames that declare no matrix are read
+    as BT.601, as PyAV and PhysicalAI-AV's own reader do. Wide gamuts and HDR are brought to BT.709
+    (`relane.wide_colour`); deeper than 8 bits is rounded to 8. The crop takes the last column or row, because yuv420p,
+    which all our files are, has no odd sizes.
     """
-    image = frame.to_ndarray(format="rgb24", interpolation=EXACT_COLOR)
+    primaries, transfer = int(frame.color_primaries), int(frame.color_trc)
+    if wide_colour.converts(primaries, transfer):
+        image = wide_colour.to_bt709(rgb_array(frame, "rgb48le"), primaries, transfer)
+    else:
+        image = rgb_array(frame)
+    if frame.opaque:
+        image = cv2.resize(image, foreign.square_size(frame.width, frame.height, frame.opaque))
     transpose, horizontal, vertical = orientation(frame)
     if transpose:
         image = image.transpose(1, 0, 2)

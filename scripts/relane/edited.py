@@ -28,6 +28,11 @@ from relane.names import CAMERAS, parse_name
 from relane.sources import cannot_list, checksum_of, filesystem
 
 SUFFIX = "_vp_edit_sample0"
+GENERATED = "_generated"  # what the original VideoPainter calls the edit itself
+# The original VideoPainter paints at one size, whatever the camera's, and its `_vp_edit_sample0.mp4` is four pictures
+# side by side: original, masked, mask, edit.
+MODEL_SIZE = (720, 480)
+PANELS = 4
 COLUMNS = ("arm", "clip_id", "camera", "uri", "sidecar", "checksum")
 MADE_HERE = ("original", "floor")  # arms without an edit, which every run makes itself
 
@@ -54,13 +59,51 @@ class EditedFile:
         return PurePosixPath(self.uri).stem
 
 
-def load(source: str, video_name: str = "auto") -> list[EditedFile]:
+def four_panels(width: int, height: int) -> bool:
+    """Whether a picture is four side by side: no camera's is wider than three times its height."""
+    return width % PANELS == 0 and width > 3 * height
+
+
+def mosaic_words(uri: str, width: int, height: int) -> str:
+    """What to say of a video of four panels: which file beside it is the edit, and how to name it."""
+    names = (uri.replace(f"{SUFFIX}.mp4", f"{GENERATED}.mp4"), uri.replace(".mp4", f"{GENERATED}.mp4"))
+    there = [name for name in names if "://" not in name and Path(name).is_file()]
+    where = f"{there[0]}, which stands beside it" if there else f"{names[0]}, if it is there"
+    return (
+        f"{uri}: {width}x{height} is four pictures side by side (original, masked, mask, edit), as the original "
+        f"VideoPainter writes them, and no camera's. The edit is {where}: make a sheet of such files with "
+        f"scripts/find_videos.py --take generated --output edited.csv, and set drive.videos to it"
+    )
+
+
+def check_local(files: Iterable[EditedFile]) -> None:
+    """Read the headers of the local files. Raises InputError for one that is four panels, as `mosaic_words` says.
+
+    A file that cannot be read here is left to its import, which says what is wrong with it.
+    """
+    import av
+
+    for file in files:
+        path = Path(file.uri.removeprefix("file://"))
+        if "://" in str(path) or not path.is_file() or not path.stat().st_size:
+            continue
+        try:
+            with av.open(str(path)) as container:
+                size = [(stream.width, stream.height) for stream in container.streams.video[:1]]
+        except (av.error.FFmpegError, OSError):
+            continue
+        if size and four_panels(*size[0]):
+            raise InputError(mosaic_words(file.uri, *size[0]))
+
+
+def load(source: str, video_name: str = "auto", suffix: str = SUFFIX) -> list[EditedFile]:
     """The edited videos of a folder, a bucket prefix or a sheet (`.csv`), all (`auto`) or those of one name.
 
-    `video_name` is a file's stem, with or without `_vp_edit_sample0`; it may be in several arms. Raises InputError
+    `suffix` is of the files to take from a folder or prefix. `video_name` is a file's stem, with or without
+    `_vp_edit_sample0`; it may be in several arms. Raises InputError
     when nothing is found, no file has that name, a name does not parse, or two files are one video of one arm.
     """
-    found = read_sheet(source) if source.endswith(".csv") else discover(source)
+    found = read_sheet(source) if source.endswith(".csv") else discover(source, suffix)
     by_key: dict[tuple[str, str], EditedFile] = {}
     for file in found:
         other = by_key.setdefault((file.arm, file.video), file)
@@ -70,8 +113,8 @@ def load(source: str, video_name: str = "auto") -> list[EditedFile]:
             )
     if video_name == "auto":
         return found
-    wanted = video_name.removesuffix(".mp4").removesuffix(SUFFIX)
-    chosen = [file for file in found if wanted in (file.stem.removesuffix(SUFFIX), file.video)]
+    wanted = video_name.removesuffix(".mp4").removesuffix(GENERATED).removesuffix(SUFFIX)
+    chosen = [file for file in found if wanted in (file.stem.removesuffix(suffix), file.video)]
     if not chosen:
         names = sorted({file.video for file in found})
         near = difflib.get_close_matches(wanted, names, n=3, cutoff=0.3) or names[:3]
@@ -79,11 +122,11 @@ def load(source: str, video_name: str = "auto") -> list[EditedFile]:
     return chosen
 
 
-def discover(source: str) -> list[EditedFile]:
+def discover(source: str, suffix: str = SUFFIX) -> list[EditedFile]:
     """The edited videos below a local folder or a bucket prefix, sorted. Raises InputError as `load`."""
     remote = "://" in source and not source.startswith("file://")
     root, files = _remote_files(source) if remote else _local_files(Path(source.removeprefix("file://")))
-    wanted = [name for name in sorted(files) if name.endswith(f"{SUFFIX}.mp4")]
+    wanted = [name for name in sorted(files) if name.endswith(f"{suffix}.mp4")]
     found = []
     for name in wanted:
         clip_id, camera = parse_name(name)
@@ -93,7 +136,7 @@ def discover(source: str) -> list[EditedFile]:
         if arm not in MADE_HERE:
             found.append(EditedFile(arm, clip_id, camera, uri, sidecar, checksum))
     if not found:
-        raise InputError(f"{source}: no edited videos (<clip_id>.<camera>{SUFFIX}.mp4) in it or below")
+        raise InputError(f"{source}: no edited videos (<clip_id>.<camera>{suffix}.mp4) in it or below")
     return sorted(found, key=lambda file: (file.arm, file.video, file.uri))
 
 

@@ -5,6 +5,7 @@ and every later fetch, also on another machine that has the lock file, must give
 """
 
 import contextlib
+import fcntl
 import fnmatch
 import hashlib
 import os
@@ -21,6 +22,7 @@ from typing import Protocol
 
 from relane.errors import InputError
 from relane.files import atomic_file, read_json, safe_join, sha256_file, write_json, write_text
+from relane.sources import ZIP_FAULTS
 
 COMMIT = re.compile(r"[0-9a-f]{40}")
 Lock = dict[str, dict]
@@ -269,10 +271,31 @@ def fetch_whole(
         raise InputError(f"{repo.id}: no file matches {', '.join(patterns)} at {commit[:12]}; its layout has changed")
     records = fetch_files(hub, repo, commit, files, folder, workers, entry["files"] if entry else None)
     if entry is None:
-        # Read again: another fetch may have added its own entry meanwhile.
-        write_json(lock_path, read_lock(lock_path) | {name: lock_entry(repo, commit, records)})
+        add_to_lock(lock_path, name, repo, commit, records)
     forget_bookkeeping(folder)
     return commit
+
+
+def add_to_lock(path: Path, name: str, repo: Repo, commit: str, files: dict[str, dict]) -> None:
+    """Add files to entry `name` of a lock file, beside what it and the other entries hold by now.
+
+    Several fetches may do so at once: each reads what the others have written. Raises InputError where one of them
+    has locked another commit meanwhile.
+    """
+    path.parent.mkdir(parents=True, exist_ok=True)
+    folder = os.open(path.parent, os.O_RDONLY)
+    try:
+        fcntl.flock(folder, fcntl.LOCK_EX)
+        lock = read_lock(path)
+        entry = lock.get(name)
+        if entry is not None and entry["commit"] != commit:
+            raise InputError(
+                f"{path}: {name} was locked at {entry['commit'][:12]} while {commit[:12]} was fetched; run this again"
+            )
+        known = entry["files"] if entry is not None else {}
+        write_json(path, lock | {name: lock_entry(repo, commit, known | files)})
+    finally:
+        os.close(folder)
 
 
 def lock_entry(repo: Repo, commit: str, files: dict[str, dict]) -> dict:
@@ -320,10 +343,12 @@ def unzip(archive: Path, folder: Path, wanted: Callable[[str], bool] = lambda na
             for info, target in zip(members, targets, strict=True):
                 with zipped.open(info) as source, atomic_file(target) as partial, open(partial, "wb") as out:
                     shutil.copyfileobj(source, out)
-    except (zipfile.BadZipFile, EOFError) as error:
-        raise InputError(f"{archive}: not a whole zip archive ({error}); fetch it again") from None
+    except ZIP_FAULTS as error:
+        raise InputError(f"{archive}: not a whole zip archive that can be read ({error}); fetch it again") from None
     except (FileExistsError, NotADirectoryError, IsADirectoryError) as error:
         raise InputError(f"{archive}: {error.filename} is wanted both as a file and as a folder") from None
+    except OSError as error:  # the archive is missing; a disk full or not to be written; a name too long for it
+        raise InputError(f"{archive}: cannot be unpacked into {folder} ({error})") from None
     return sorted(targets)
 
 

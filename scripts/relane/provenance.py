@@ -12,6 +12,7 @@ from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
+from relane.addresses import redact
 from relane.digest import code_digest, weights_digest
 from relane.files import read_json, write_json
 
@@ -118,12 +119,12 @@ def _git(repository: Path, *args: str) -> str:
 
 
 def without_logins(value: Any) -> Any:
-    """A copy of a configuration in which user and password of an address (`scheme://user:password@host`) are `***`."""
+    """A copy of a configuration in which user information and query of every address are `***`."""
     if isinstance(value, Mapping):
         return {key: without_logins(item) for key, item in value.items()}
     if isinstance(value, list | tuple):
         return [without_logins(item) for item in value]
-    return re.sub(r"://[^/@\s]+@", "://***@", value) if isinstance(value, str) else value
+    return redact(value) if isinstance(value, str) else value
 
 
 def checkpoint(folder: str) -> dict[str, Any]:

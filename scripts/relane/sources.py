@@ -18,13 +18,17 @@ import base64
 import csv
 import json
 import logging
+import lzma
 import re
+import struct
 import zipfile
+import zlib
 from collections.abc import Iterable
 from pathlib import Path, PurePosixPath
 from typing import Any
 from urllib.parse import parse_qs
 
+from relane.addresses import reveal
 from relane.errors import InputError
 from relane.files import sha256_file
 from relane.names import CAMERAS
@@ -32,6 +36,18 @@ from relane.sheet import Clip, check_clips
 
 VIDEO_SUFFIXES = (".mp4", ".m4v", ".mov")
 DEFAULT_CAMERA = "camera_front_wide_120fov"
+# What reading a zip raises: cut or damaged bytes, an encrypted member, a compression or version that is not known.
+ZIP_FAULTS = (
+    zipfile.BadZipFile,
+    zlib.error,
+    lzma.LZMAError,
+    struct.error,
+    EOFError,
+    RuntimeError,
+    NotImplementedError,
+    IndexError,
+    ValueError,
+)
 FILE_CAMERA = "front"  # the camera of a video whose name does not say
 
 
@@ -140,13 +156,13 @@ def _number(source: str, options: dict[str, str], key: str) -> int | None:
 
 
 def filesystem(url: str) -> tuple[Any, str]:
-    """(fsspec file system, path in it) of a URL. Raises InputError for an address of no known kind."""
+    """(fsspec file system, path in it) of a URL, hidden or not. Raises InputError for an address of no known kind."""
     import fsspec
 
     # It prints a page of traceback for every failed request; what failed is in the exception that follows.
     logging.getLogger("gcsfs").setLevel(logging.CRITICAL)
     try:
-        return fsspec.core.url_to_fs(url)
+        return fsspec.core.url_to_fs(reveal(url))
     except (ValueError, ImportError) as error:
         raise InputError(f"{url}: no way to read this kind of address ({error})") from None
 
@@ -327,7 +343,7 @@ def _members(root: Path, feature: dict[str, str]) -> dict[str, tuple[str, zipfil
         try:
             with zipfile.ZipFile(path) as archive:
                 entries = archive.infolist()
-        except (zipfile.BadZipFile, OSError) as error:
+        except (*ZIP_FAULTS, OSError) as error:
             raise InputError(f"{path}: not a readable zip ({error}); fetch it again") from None
         for info in entries:
             match = pattern.fullmatch(info.filename)

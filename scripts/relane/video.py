@@ -1,7 +1,8 @@
 """Video files by PyAV: frames in and out as RGB uint8 arrays.
 
 Our own files are H.264, yuv420p, constant rate, no B-frame delay at the start, so that frame i of the file is
-frame i of the array. Reading foreign files, with their rotation, variable rate and damage, is `relane.clips`.
+frame i of the array; they say which colours they hold (`relane.colour`). Reading foreign files, with their rotation,
+variable rate and damage, is `relane.clips`.
 """
 
 from collections.abc import Iterable, Iterator
@@ -11,23 +12,21 @@ from pathlib import Path
 
 import av
 import numpy as np
-from av.video.reformatter import Interpolation
 
+from relane.colour import Colour, apply_tags, colour_of, from_rgb, rgb_array
 from relane.errors import InputError
 from relane.files import atomic_file
-
-# swscale's default conversion darkens by more than a grey level on each way through; with these flags it does not.
-EXACT_COLOR = Interpolation.BILINEAR | Interpolation.ACCURATE_RND | Interpolation.FULL_CHR_H_INT
 
 
 @dataclass(frozen=True)
 class VideoInfo:
-    """What a video file says of itself: size in pixels, frames per second, number of frames."""
+    """What a video file says of itself: size in pixels, frames per second, number of frames, colour."""
 
     width: int
     height: int
     fps: float
     frames: int
+    colour: Colour
 
 
 def open_video(path: str | Path) -> av.container.InputContainer:
@@ -48,11 +47,12 @@ def open_video(path: str | Path) -> av.container.InputContainer:
 
 
 def probe(path: str | Path) -> VideoInfo:
-    """Size, rate and frame count of one of our own files (the count is read from the header, or counted)."""
+    """Size, rate, count and colour of one of our own files (the count is read from the header, or counted)."""
     with open_video(path) as container:
         stream = container.streams.video[0]
         frames = stream.frames or sum(1 for _ in container.decode(stream))
-        return VideoInfo(stream.codec_context.width, stream.codec_context.height, float(stream.average_rate), frames)
+        context = stream.codec_context
+        return VideoInfo(context.width, context.height, float(stream.average_rate), frames, colour_of(context))
 
 
 def iter_frames(path: str | Path) -> Iterator[np.ndarray]:
@@ -62,7 +62,7 @@ def iter_frames(path: str | Path) -> Iterator[np.ndarray]:
         stream.thread_type = "AUTO"
         try:
             for frame in container.decode(stream):
-                yield frame.to_ndarray(format="rgb24", interpolation=EXACT_COLOR)
+                yield rgb_array(frame)
         except av.error.FFmpegError as error:
             raise InputError(f"{path}: decoding broke ({error.__class__.__name__}); the file is damaged") from None
 
@@ -75,13 +75,17 @@ def read_frames(path: str | Path) -> np.ndarray:
     return np.stack(frames)
 
 
-def write_video(path: str | Path, frames: Iterable[np.ndarray], fps: float, crf: int = 18) -> int:
+def write_video(
+    path: str | Path, frames: Iterable[np.ndarray], fps: float, crf: int = 18, colour: Colour | None = None
+) -> int:
     """Write frames (H, W, 3) uint8 RGB, H and W even, as H.264 yuv420p; returns how many were written.
 
-    The file appears whole or not at all, and the same frames give the same bytes. Nothing is kept in memory
-    but the encoder's own look-ahead, so `frames` may be a generator of any length.
+    `colour` says what the frames are and what the file is tagged as (default BT.601): for frames that were read from
+    one of our files, that file's (`probe(path).colour`). The file appears whole or not at all, and the same frames
+    give the same bytes. Nothing is kept in memory but the encoder's own look-ahead, so `frames` may be a generator of
+    any length.
     """
-    rate = Fraction(fps).limit_denominator(1001)
+    rate, colour = Fraction(fps).limit_denominator(1001), colour or Colour()
     count = 0
     # `movflags faststart` puts the index first: the report's players need not read the whole file.
     options = {"movflags": "faststart"}
@@ -102,8 +106,8 @@ def write_video(path: str | Path, frames: Iterable[np.ndarray], fps: float, crf:
                 stream.codec_context.thread_count = 1
                 exact = {"bf": "0", "x264-params": "cpu-independent=1"}
                 stream.options = {"crf": str(crf), "preset": "medium", **exact}
-            picture = av.VideoFrame.from_ndarray(frame, format="rgb24")
-            for packet in stream.encode(picture.reformat(format="yuv420p", interpolation=EXACT_COLOR)):
+                apply_tags(stream.codec_context, colour)
+            for packet in stream.encode(from_rgb(frame, colour)):
                 container.mux(packet)
             count += 1
         if stream is None:
