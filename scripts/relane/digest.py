@@ -41,7 +41,7 @@ def _scan(path: Path, scripts: Path) -> tuple[set[str], str]:
 def _scan_text(text: str, package: str) -> tuple[set[str], str]:
     """What a module's text may import, and the digest of its tree.
 
-    Every script asks for the same few modules, and parsing is what takes time. The tree itself is not kept: it is large.
+    Every script asks for the same few modules, and parsing takes time. The tree itself is not kept: it is large.
     """
     tree = ast.parse(text)
     words: list[str] = []
