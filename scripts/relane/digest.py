@@ -28,22 +28,31 @@ def _module_file(scripts: Path, module: str) -> Path | None:
 
 def _imported(path: Path, scripts: Path) -> set[str]:
     """Names of our modules that the file imports, anywhere in it (late imports inside functions too)."""
-    package = ".".join(path.relative_to(scripts).with_suffix("").parts[:-1])
-    names = _names(path.read_text(encoding="utf-8"), package)
+    names, _ = _scan(path, scripts)
     return {name for name in names if name.split(".")[0] == PACKAGE and _module_file(scripts, name)}
 
 
-@functools.cache
-def _parsed(text: str) -> ast.Module:
-    return ast.parse(text)
+def _scan(path: Path, scripts: Path) -> tuple[set[str], str]:
+    package = ".".join(path.relative_to(scripts).with_suffix("").parts[:-1])
+    return _scan_text(path.read_text(encoding="utf-8"), package)
 
 
 @functools.cache
-def _names(text: str, package: str) -> set[str]:
-    """What a module's text may import; every script asks for the same few modules, and parsing is what takes time."""
+def _scan_text(text: str, package: str) -> tuple[set[str], str]:
+    """What a module's text may import, and the digest of its tree.
+
+    Every script asks for the same few modules, and parsing takes time. The tree itself is not kept: it is large.
+    """
+    tree = ast.parse(text)
+    words: list[str] = []
+    _write_node(tree, words)
+    return _names(tree, package), hashlib.sha256("\0".join(words).encode("utf-8", "surrogatepass")).hexdigest()
+
+
+def _names(tree: ast.Module, package: str) -> set[str]:
     names: set[str] = set()
     # Only statements import: expressions, most of a tree, need not be looked into.
-    statements: list[ast.AST] = [_parsed(text)]
+    statements: list[ast.AST] = [tree]
     while statements:
         node = statements.pop()
         for part in ("body", "orelse", "finalbody", "handlers", "cases"):
@@ -86,17 +95,7 @@ def code_digest(script: str | Path) -> str:
     Comments, docstrings, blanks and line numbers do not count, and the digits are the same for every Python.
     """
     scripts = Path(script).resolve().parent
-    return digest_of(
-        (path.relative_to(scripts).as_posix(), _tree_digest(path.read_text(encoding="utf-8")))
-        for path in code_files(script)
-    )
-
-
-@functools.cache
-def _tree_digest(text: str) -> str:
-    words: list[str] = []
-    _write_node(_parsed(text), words)
-    return hashlib.sha256("\0".join(words).encode("utf-8", "surrogatepass")).hexdigest()
+    return digest_of((path.relative_to(scripts).as_posix(), _scan(path, scripts)[1]) for path in code_files(script))
 
 
 _DOCUMENTED = (ast.Module, ast.ClassDef, ast.FunctionDef, ast.AsyncFunctionDef)

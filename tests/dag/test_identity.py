@@ -212,6 +212,7 @@ def test_each_part_of_the_configuration_makes_run_again_what_the_documentation_n
     """Every key of a section is changed at once; the rules are those that change themselves, without the record's."""
     (finished.folder / "other.csv").write_text("slug,instruction\nyellow,make the lines a bright double yellow\n")
     schema, table = relane_config.load_schema()["properties"], documented()
+    hole = finished.config["first_frame"]["keep_masked_pixels"]
     variants = {}
     for section in ("sam2", "region", "first_frame", "video", "quality", "effects", "lora", "dataset", "clip", "drive"):
         variants[section] = {section: {}}
@@ -225,6 +226,7 @@ def test_each_part_of_the_configuration_makes_run_again_what_the_documentation_n
     variants["drive"]["drive"] = {"seed": 7, "num_traj_samples": 5, "temperature": 0.5, "top_p": 0.9}
     variants |= {
         "video.crf": {"video": {"crf": 17}},
+        "first_frame.keep_masked_pixels": {"first_frame": {"keep_masked_pixels": not hole}},
         "dataset.frames": {"dataset": {"frames": [1, 7]}},
         "drive.videos_start_us": {"drive": {"videos_start_us": 9}},
         "report": {"report": {"clips": 1}},
