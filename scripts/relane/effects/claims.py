@@ -1,7 +1,7 @@
 """What may be said of an arm: which share of clips moved, and whether the mean is as good as zero.
 
-A mean over a few clips says nothing of clips that answer seldom and far: where 5 % of clips move by 4 m, one study in
-eight of 40 clips meets none of them. So the claim is the share of clips that moved, with an exact interval; the mean
+A mean over a few clips says nothing of clips that answer seldom and far: where 5 % move by 4 m, every eighth study of
+40 clips meets none of them. So the claim is the share of clips that moved, with an exact interval, and the mean
 is called zero only where even the clips that the interval cannot rule out would not lift it over the margin
 (benchmarks/EFFECTS.md has the rates of false claims).
 """
