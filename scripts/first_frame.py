@@ -248,12 +248,10 @@ def paint_size(text: str) -> tuple[int, int] | None:
     if not text:
         return None
     height, _, width = text.lower().partition("x")
-    if not height.isdecimal() or not width.isdecimal():
-        raise InputError(f"--paint-size {text!r}: expected HEIGHTxWIDTH, such as 480x720")
-    size = int(height), int(width)
-    if any(side < 16 or side % 16 for side in size):
-        raise InputError(f"--paint-size {text!r}: height and width must be multiples of 16, such as 480x720")
-    return size
+    sides = [int(side) for side in (height, width) if side.isdecimal()]
+    if len(sides) < 2 or any(side < 16 or side % 16 for side in sides):
+        raise InputError(f"--paint-size {text!r}: expected HEIGHTxWIDTH, multiples of 16, such as 480x720")
+    return sides[0], sides[1]
 
 
 def read_first(clip: str, masks: str) -> "tuple[np.ndarray, np.ndarray]":

@@ -421,7 +421,7 @@ def test_random_words_of_a_real_model_judge_nothing(item: Namespace, instruction
         ({"strength": 0.1}, "leaves no step to do"),
         ({"caption_refine_iters": -1}, "use 0"),
         ({"max_sequence_length": 1000}, "1 to 512 tokens"),
-        ({"paint_size": "big"}, "expected HEIGHTxWIDTH"),
+        ({"paint_size": "big"}, "expected HEIGHTxWIDTH, multiples of 16"),
         ({"paint_size": "100x160"}, "multiples of 16"),
         ({"paint_size": "0x0"}, "multiples of 16"),
         ({"inpaint_masks": "other.npz"}, r"other\.npz: no such file"),

@@ -94,6 +94,8 @@ def test_a_foreign_word_makes_its_own_attribute_unreadable_and_no_other(
         ("color", "neither white nor yellow", "unknown"),
         ("color", "yellow is not visible", "unknown"),
         ("color", "white and yellow", "mixed"),
+        ("color", "both lines are white", "white"),
+        ("color", "both", "mixed"),
         ("color", ["white", "yellow"], "mixed"),
         ("color", "yellow (beside a white car)", "yellow"),
         ("color", "yellow, next to the white edge line", "yellow"),

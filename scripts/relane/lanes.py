@@ -172,7 +172,7 @@ def _read_value(name: str, value: Any) -> tuple[set[str | None], set[str]]:
     denied = {one.value for one in here if one.said is Said.DENIED}
     said = {one.value for one in here if one.said in (Said.OF_IT, Said.OF_THE_EDGE) and not one.numeral}
     said = said or {one.value for one in here if one.said is Said.OF_IT}
-    if re.search(r"\b(?:mixed|both)\b", text) and name != "count":
+    if name != "count" and re.search(r"\bmixed\b" if said else r"\b(?:mixed|both)\b", text):
         said = {"mixed"}
     if len(said) > 1 and undecided(text):
         return {None}, denied
