@@ -2,10 +2,11 @@
 
     .venv/bin/python benchmarks/video_files.py [--clip CLIP.mp4] [--frames 12] [--crf 1]
 
-Without a clip: lines 2 to 6 pixels wide in yellow, blue and red on grained asphalt, from even and odd pixels,
-upright and lying. Prints a row a way: root mean square error to the first picture after 1, 2 and 4 copies, and the processor time
-that writing takes a frame, encoder included, as a multiple of the first way's. Ways: swscale's average (chroma half way
-between two pixels, read as on the left: what files without a tag suffer), swscale's average at the left, and ours.
+Without a clip: lines 2 to 6 pixels wide in yellow, blue and red on grained asphalt, from even and odd pixels, upright
+and lying. Prints a row a way: root mean square error to the first picture after 1, 2 and 4 copies, and the processor
+time that writing takes a frame, encoder included, as a multiple of the first way's. Ways: swscale's average (chroma
+half way between two pixels, read as on the left: what files without a tag suffer), swscale's average at the left, and
+ours.
 """
 
 import argparse
