@@ -247,3 +247,18 @@ def test_a_source_of_one_frame_a_second_is_no_clip_of_ten(tmp_path):
     assert not list(tmp_path.glob("a.*"))
     frames, record = prepare(tmp_path, fps=1)
     assert (len(frames), record["changes"]) == (6, [])
+
+
+@pytest.mark.skipif(not shutil.which("ffmpeg"), reason="ffmpeg is not installed")
+@pytest.mark.parametrize(("tags", "mended"), [((8, 1, 1), Colour(1, 1, 1)), ((9, 9, 2), Colour(1, 1, 1))])
+def test_the_commands_against_unknown_colours_work(tmp_path, tags, mended):
+    foreign_videos.write(tmp_path / "v.mp4", [picture()] * 6, tags=tags)
+    with pytest.raises(InputError) as caught:
+        prepare(tmp_path)
+    command = str(caught.value)[str(caught.value).index("ffmpeg -i") :].partition(" (hevc")[0]
+    done = subprocess.run(command.replace("ffmpeg", "ffmpeg -v error", 1), shell=True, cwd=tmp_path, check=False)
+    if done.returncode and "zscale" in command:
+        pytest.skip("this ffmpeg has no zscale")
+    (tmp_path / "mended.mp4").rename(tmp_path / "v.mp4")
+    prepare(tmp_path)
+    assert probe(tmp_path / "a.mp4").colour == mended

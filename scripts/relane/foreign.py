@@ -34,7 +34,7 @@ def refusal(frame: av.VideoFrame, name: str) -> str | None:
     if matrix not in MATRICES and matrix not in (0, UNSPECIFIED):
         return (
             f"its colour matrix {matrix} is none that can be read here; "
-            f"ffmpeg -i '{name}' -vf zscale=m=bt709:p=bt709:t=bt709,format=yuv420p {out}"
+            f"ffmpeg -i '{name}' -vf zscale=m=bt709,format=yuv420p10le {out}"
         )
     return None
 

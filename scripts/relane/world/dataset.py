@@ -20,6 +20,7 @@ import pandas as pd
 import scipy.spatial.transform as spt
 
 from relane import noise
+from relane.colour import Colour, apply_tags, from_rgb
 from relane.errors import InputError
 from relane.files import atomic_folder, write_json
 from relane.lanes import ALLOWED, Attributes
@@ -110,9 +111,9 @@ def encode(scene: Scene, camera: str, times_us: np.ndarray, fps: float) -> bytes
         stream.width, stream.height, stream.pix_fmt = scene.width, scene.height, "yuv420p"
         stream.codec_context.thread_count = 1
         stream.options = {"crf": "18", "preset": "ultrafast", "g": "30", "bf": "0"}
+        apply_tags(stream.codec_context, Colour())
         for t in times_us / 1e6:
-            picture = av.VideoFrame.from_ndarray(scene.image(camera, float(t)), format="rgb24")
-            container.mux(stream.encode(picture))
+            container.mux(stream.encode(from_rgb(scene.image(camera, float(t)), Colour())))
         container.mux(stream.encode())
     return buffer.getvalue()
 
