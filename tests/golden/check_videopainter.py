@@ -48,7 +48,7 @@ Tensors = dict[str, torch.Tensor]
 FLOAT32 = 1e-5
 # bfloat16: distance from float32 by our own distance from it, as root mean square and at the worst place. What counts
 # as a distance at least: half a step of the format.
-BFLOAT16_RMS, BFLOAT16_WORST, HALF_STEP = 1.3, 2.0, 2**-9
+BFLOAT16_RMS, BFLOAT16_WORST, HALF_STEP = 1.3, 3.0, 2**-9
 
 
 class Verdict(NamedTuple):

@@ -144,6 +144,7 @@ class Policy:
             max_generation_length,
             self.vocabulary,
             None if reasoning is None else self._forced(reasoning, len(frames) * num_samples),
+            noise.one_stream,
         )
         clock.lap("reasoning")
         rows = len(reply.tokens)
