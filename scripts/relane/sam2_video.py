@@ -128,7 +128,7 @@ def build_predictor(config: DictConfig, vos_optimized: bool) -> sam2_video.SAM2V
 
 @contextlib.contextmanager
 def _without_cuda_graphs() -> Iterator[None]:
-    """sam2 compiles with CUDA graphs, under which its memory attention is reported to crash: tune, and leave them out."""
+    """sam2 compiles with CUDA graphs, under which its memory attention is reported to crash: leave them out."""
     compile_any = torch.compile
 
     def compile_plainly(*args: Any, mode: str | None = None, **settings: Any) -> Any:
