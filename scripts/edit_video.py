@@ -359,8 +359,8 @@ def record(
     inputs = ("clip", "clip_json", "inpaint_masks", "first_frame", "first_frame_json", "region_json")
     return {
         "video": item["video"],
-        # The times of the frames, so that another run can drive this video (drive.videos).
-        "t_us": item["t_us"],
+        # The times of its own frames, so that another run can drive this video (drive.videos).
+        "t_us": item["t_us"] and item["t_us"][: plan.frames],
         "prompt": item["caption"],
         "parameters": {**{name: getattr(args, name) for name in OWN}, **asdict(options)},
         "checkpoints": {name: getattr(args, name) for name in ("cogvideox", "videopainter", "videopainter_id")},

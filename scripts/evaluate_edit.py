@@ -22,7 +22,7 @@ def parser() -> argparse.ArgumentParser:
     p = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     p.add_argument("--video", default="", help="name in the report; blank: the clip's file name without suffix")
     p.add_argument("--clip", required=True, help="the clip, MP4")
-    p.add_argument("--edited", required=True, help="the edited video, MP4, same size and length")
+    p.add_argument("--edited", required=True, help="the edited video, MP4, same size; may be shorter")
     p.add_argument("--inpaint-masks", required=True, help="NPZ, arr_0 (T, H, W), not 0 = edited region")
     p.add_argument("--prompt", default="", help="text for the CLIP score; blank: taken from --first-frame-json")
     p.add_argument("--first-frame-json", default="", help="JSON whose `prompt` (or `caption`) is the text")
@@ -79,7 +79,7 @@ def prompt_of(args: argparse.Namespace) -> str:
 
 
 def run(args: argparse.Namespace, networks) -> None:
-    """Compare one pair of videos and write both outputs. Raises InputError when sizes or lengths do not agree."""
+    """Compare one pair of videos and write both outputs. Raises InputError when sizes do not agree."""
     from relane.files import write_json, write_text
     from relane.masks import read_masks
     from relane.metrics import PSNR_CAP
@@ -92,11 +92,11 @@ def run(args: argparse.Namespace, networks) -> None:
     memory.reset_gpu_peaks()
     masks = read_masks(args.inpaint_masks, (info.frames, info.height, info.width))
     comparison = Comparison(networks, prompt)
-    for (source, edited), mask in zip(pairs(args.clip, args.edited), masks, strict=True):
+    for (source, edited), mask in zip(pairs(args.clip, args.edited), masks, strict=False):
         comparison.add(source, edited, mask)
     name = args.video or Path(args.clip).stem
     result = {"video": name, "prompt": prompt, "width": info.width, "height": info.height, **comparison.result()}
-    result["psnr_cap_db"] = PSNR_CAP
+    result |= {"clip_frames": info.frames, "edited_frames": probe(args.edited).frames, "psnr_cap_db": PSNR_CAP}
     result["seconds"] = {"evaluate": round(time.perf_counter() - began, 3)}
     result |= memory.peaks()
     write_text(args.text, as_text(result))

@@ -50,7 +50,7 @@ def parser() -> argparse.ArgumentParser:
         "--bonnet", type=float, default=0.0, help="bottom fraction of the picture that is no road (%(default)s)"
     )
     p.add_argument("--min-coverage", type=float, default=0.01, help="fraction of the picture, below it: skipped")
-    p.add_argument("--vos-optimized", default="auto", help="compile SAM2's parts: auto, true or false (%(default)s)")
+    p.add_argument("--vos-optimized", default="false", help="compile SAM2's parts: auto, true or false (%(default)s)")
     p.add_argument("--device", default="auto", help="auto, cpu, cuda or cuda:N (%(default)s)")
     p.add_argument("--dtype", default="bfloat16", help="float32 or bfloat16, under autocast (%(default)s)")
     return p

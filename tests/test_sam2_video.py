@@ -1,12 +1,16 @@
 """SAM2 as a stream: the same masks as with the whole video in memory, and what a bad checkpoint says."""
 
+import inspect
 import pickle
+import re
 import shutil
+from pathlib import Path
 
 import cv2
 import numpy as np
 import pytest
 import torch
+import yaml
 from PIL import Image
 
 from relane import sam2_video
@@ -89,6 +93,44 @@ def test_vos_class_gives_the_same_masks_as_the_plain_one(tiny, segmenter):
     with torch.compiler.set_stance("force_eager"):  # its code path, without minutes of compilation
         optimized = list(stream(vos, frames)[1])
     assert all(map(torch.equal, optimized, stream(segmenter.predictor, frames)[1]))
+
+
+def test_compiled_parts_are_tuned_without_cuda_graphs(tiny, monkeypatch):
+    modes = []
+    monkeypatch.setattr(torch, "compile", lambda module, mode=None, **_: modes.append(mode) or module)
+    sam2_video.load_predictor(tiny("sam2"), vos_optimized=True)
+    assert len(modes) > 3
+    assert set(modes) == {"max-autotune-no-cudagraphs"}
+
+
+def test_nothing_is_compiled_unless_asked():
+    import segment_road
+
+    assert inspect.signature(RoadSegmenter).parameters["vos_optimized"].default is False
+    needed = ["--clip", "a.mp4", "--checkpoint", "sam2", "--output", "out"]
+    assert segment_road.parser().parse_args(needed).vos_optimized == "false"
+    defaults = yaml.safe_load((Path(__file__).parents[1] / "config/config.yaml").read_text())
+    assert defaults["sam2"]["vos_optimized"] is False
+
+
+def test_a_mask_of_nan_stops_the_clip(tiny):
+    predictor = sam2_video.load_predictor(tiny("sam2"))
+    predictor.memory_attention.norm.weight.data.fill_(float("nan"))  # frame 0 reads no memory
+    _, logits = stream(predictor, drive(3))
+    assert torch.isfinite(next(logits)).all()
+    with pytest.raises(InputError, match=r"sam2: mask of frame 1: .* NaN or infinite"):
+        next(logits)
+
+
+def test_a_damaged_weight_is_named(tiny, tmp_path):
+    folder = shutil.copytree(tiny("sam2"), tmp_path / "sam2")
+    (path,) = folder.glob("*.pt")
+    state = torch.load(path, weights_only=True)
+    name = next(iter(state["model"]))
+    state["model"][name].view(-1)[0] = float("nan")
+    torch.save(state, path)
+    with pytest.raises(InputError, match=f"tensor {re.escape(name)} holds NaN"):
+        sam2_video.load_predictor(folder)
 
 
 def test_predictor_is_set_up_as_sam2_does_it_but_for_its_optional_extension(tmp_path):

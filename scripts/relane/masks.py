@@ -128,7 +128,7 @@ class RoadSegmenter:
         folder: str | Path,
         device: str = "auto",
         dtype: str = "float32",
-        vos_optimized: str | bool = "auto",
+        vos_optimized: str | bool = False,
     ):
         import torch
 

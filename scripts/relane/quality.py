@@ -27,6 +27,7 @@ from torch import Tensor
 
 from relane import metrics
 from relane.errors import InputError
+from relane.finite import check_finite, check_weights, origin
 
 REGIONS = ("full_frame", "masked_region", "background")
 PIXEL_METRICS = ("psnr", "ssim", "lpips", "mse", "mae")
@@ -67,7 +68,7 @@ class Clip:
         """Unit embedding (1, D) float32 of a prompt."""
         length = self.model.config.text_config.max_position_embeddings
         inputs = self.processor(text=[prompt], return_tensors="pt", truncation=True, max_length=length)
-        return _unit(self.model.get_text_features(**inputs.to(self.device)).pooler_output)
+        return self._unit(self.model.get_text_features(**inputs.to(self.device)).pooler_output)
 
     @torch.inference_mode()
     def image(self, frame: Tensor, squash: bool) -> Tensor:
@@ -79,11 +80,11 @@ class Clip:
         levels = (frame * 255).round().to(torch.uint8)  # CLIP's processors resize 8-bit images
         pixels = self.processor.image_processor(images=[levels], return_tensors="pt", **options)
         pixels = pixels["pixel_values"].to(self.device, self.dtype)
-        return _unit(self.model.get_image_features(pixel_values=pixels).pooler_output)
+        return self._unit(self.model.get_image_features(pixel_values=pixels).pooler_output)
 
-
-def _unit(features: Tensor) -> Tensor:
-    return torch.nn.functional.normalize(features.float(), dim=-1)
+    def _unit(self, features: Tensor) -> Tensor:
+        check_finite(features, "CLIP embedding", origin(self.model), self.dtype)
+        return torch.nn.functional.normalize(features.float(), dim=-1)
 
 
 def _need_folder(folder: str | Path, what: str) -> None:
@@ -122,6 +123,7 @@ def load_lpips(folder: str | Path, device: str) -> tuple[Any, str]:
         raise InputError(f"{file}: no tensor {error}; it is not torchvision's {name} backbone") from None
     except Exception as error:  # unpickling, safetensors and shape errors have no common class
         raise InputError(f"{file}: cannot be loaded as torchvision's {name} backbone ({error})") from None
+    check_weights(model, file)
     return model.to(device).eval(), name
 
 
@@ -272,23 +274,21 @@ def rate(full_frame: dict[str, float | None]) -> tuple[int, str]:
 
 
 def pairs(clip: str | Path, edited: str | Path) -> Iterator[tuple[np.ndarray, np.ndarray]]:
-    """Frame pairs of two videos, (H, W, 3) uint8 RGB. Raises InputError when their sizes or lengths differ."""
-    from itertools import zip_longest
+    """Frame pairs of two videos, (H, W, 3) uint8 RGB, for as long as both go on: exact mode drops a clip's tail.
 
+    Raises InputError when their sizes differ or one holds no frames.
+    """
     from relane.video import iter_frames
 
     count = 0
-    for source, other in zip_longest(iter_frames(clip), iter_frames(edited)):
-        if source is None or other is None:
-            longer = edited if source is None else clip
-            raise InputError(f"{edited} and {clip} differ in length: after {count} frames only {longer} goes on")
+    for source, other in zip(iter_frames(clip), iter_frames(edited), strict=False):
         if source.shape != other.shape:
             sizes = " and ".join(f"{frame.shape[1]}x{frame.shape[0]}" for frame in (other, source))
             raise InputError(f"{edited} and {clip} differ in size: {sizes}; an edit must keep its clip's size")
         yield source, other
         count += 1
     if not count:
-        raise InputError(f"{clip}: the file holds no frames")
+        raise InputError(f"{clip} or {edited}: the file holds no frames")
 
 
 _ROWS = (
@@ -311,6 +311,7 @@ def as_text(result: dict[str, Any]) -> str:
 
     lines = [
         f"Quality of {result['video']}: {result['frames']} frames of {result['width']}x{result['height']}",
+        f"Frames: {result['clip_frames']} of the clip, {result['edited_frames']} of the edit; as far as both go",
         f"Prompt: {result['prompt']}",
         f"Mask: {result['masked_frames']} frames, {100 * result['mask_coverage']:.2f} % of the picture on average",
         "",

@@ -25,6 +25,7 @@ from tqdm import tqdm
 
 from relane.beside import ahead
 from relane.errors import InputError
+from relane.finite import check_finite, check_tensors
 
 # A hydra config names the classes to build, so one from elsewhere could name any function of Python. Only these,
 # the ones in sam2's own configs, are built.
@@ -111,6 +112,7 @@ def load_predictor(folder: str | Path, vos_optimized: bool = False) -> sam2_vide
     except Exception as error:
         raise InputError(f"{path}: sam2 cannot build this model: {error}") from error
     _load_weights(predictor, weights)
+    predictor.checkpoint = folder  # for messages
     return predictor.eval().requires_grad_(False)
 
 
@@ -120,8 +122,23 @@ def build_predictor(config: DictConfig, vos_optimized: bool) -> sam2_video.SAM2V
     if vos_optimized:
         overrides |= {"_target_": "sam2.sam2_video_predictor.SAM2VideoPredictorVOS", "compile_image_encoder": True}
     # sam2 announces compilation on stdout, which belongs to the caller.
-    with contextlib.redirect_stdout(None):
+    with contextlib.redirect_stdout(None), _without_cuda_graphs():
         return instantiate(OmegaConf.merge(config, overrides), _recursive_=True)
+
+
+@contextlib.contextmanager
+def _without_cuda_graphs() -> Iterator[None]:
+    """sam2 compiles with CUDA graphs, under which its memory attention is reported to crash: leave them out."""
+    compile_any = torch.compile
+
+    def compile_plainly(*args: Any, mode: str | None = None, **settings: Any) -> Any:
+        return compile_any(*args, mode="max-autotune-no-cudagraphs" if mode == "max-autotune" else mode, **settings)
+
+    torch.compile = compile_plainly
+    try:
+        yield
+    finally:
+        torch.compile = compile_any
 
 
 def _weights_file(folder: Path) -> Path:
@@ -182,6 +199,7 @@ def _load_weights(model: torch.nn.Module, path: Path) -> None:
         if own[name].shape != state[name].shape:
             shapes = f"{tuple(state[name].shape)}, the config says {tuple(own[name].shape)}"
             raise InputError(f"{path}: tensor {name} has shape {shapes}")
+    check_tensors(state, path)
     model.load_state_dict(state)
 
 
@@ -277,7 +295,13 @@ def prompt(
     _, _, logits = predictor.add_new_points_or_box(
         state, frame_idx=0, obj_id=1, points=points, labels=labels, normalize_coords=False
     )
+    _check(predictor, logits, 0, logits.dtype)
     return logits[0, 0]
+
+
+def _check(predictor: sam2_video.SAM2VideoPredictor, logits: torch.Tensor, index: int, dtype: torch.dtype) -> None:
+    folder = getattr(predictor, "checkpoint", "SAM2")
+    check_finite(logits, f"mask of frame {index}", folder, dtype, "vos_optimized: false")
 
 
 def propagate(
@@ -293,5 +317,6 @@ def propagate(
         if step is None:
             return
         index, _, logits = step
+        _check(predictor, logits, index, dtype)
         forget(state, index, keep)
         yield logits[0, 0]

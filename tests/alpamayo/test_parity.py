@@ -6,7 +6,8 @@ import torch
 from relane.alpamayo.networks import FourierFeatures
 from tests.golden import check_alpamayo
 
-NAMES = ["tokens and prompt", "images", "histories and unicycle", "rollout ends_differ_n3", "rollout eos_n3", "metrics"]
+NAMES = ["tokens and prompt", "images", "histories and unicycle"]
+NAMES += [f"rollout {case}" for case in ("ends_differ_n3", "eos_n3", "batch2_sampled_n3")] + ["metrics"]
 
 
 @pytest.mark.parametrize("name", NAMES)
@@ -28,4 +29,5 @@ def test_a_wrong_result_is_seen(golden: check_alpamayo.Golden, monkeypatch: pyte
     assert [line.split(":")[0] for line in lines if line.startswith("FAIL")] == [
         "FAIL rollout ends_differ_n3",
         "FAIL rollout eos_n3",
+        "FAIL rollout batch2_sampled_n3",
     ]

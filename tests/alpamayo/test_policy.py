@@ -6,6 +6,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import torch
 from safetensors.torch import load_file, save_file
 
 from relane.alpamayo.policy import Policy, load_policy
@@ -102,6 +103,9 @@ def edit_config(folder: Path, **changes: object) -> None:
         ({"vlm_name_or_path": "nobody/nothing-here"}, None),
         ({"diffusion_cfg": {"_target_": "x.Diffusion"}}, "diffusion_cfg names 'Diffusion'"),
         ({"tokens_per_history_traj": 47}, "three per history pose"),
+        ({"expert_cfg": {"hiden_size": 8}}, "expert_cfg.hiden_size"),
+        ({"keep_same_dtype": False}, "keep_same_dtype is False"),
+        ({"vlm_backend": "llama"}, "vlm_backend is 'llama'"),
     ],
 )
 def test_a_config_that_does_not_fit_is_said_by_its_key(copy: Path, changes: dict, message: str | None) -> None:
@@ -111,6 +115,87 @@ def test_a_config_that_does_not_fit_is_said_by_its_key(copy: Path, changes: dict
         return
     with pytest.raises(InputError, match=message):
         load_policy(copy)
+
+
+def edit_part(folder: Path, part: str, **changes: object) -> None:
+    edit_config(folder, **{part: read_json(folder / "config.json")[part] | changes})
+
+
+@pytest.mark.parametrize(
+    ("part", "changes", "message"),
+    [
+        ("action_space_cfg", {"dt": 0.05}, "action_space_cfg.dt is 0.05"),
+        ("action_space_cfg", {"v_smooth": 1e-3}, "action_space_cfg.v_smooth is 0.001"),
+        ("action_in_proj_cfg", {"activation": "gelu"}, "action_in_proj_cfg.activation is 'gelu'"),
+        ("diffusion_cfg", {"inference_guidance_weight": 1.5}, "inference_guidance_weight 1.5"),
+        ("diffusion_cfg", {"inference_guidance_weight": 0.0}, "inference_guidance_weight 0.0"),
+        ("diffusion_cfg", {"use_classifier_free_guidance": True}, "use_classifier_free_guidance True"),
+        ("diffusion_cfg", {"noise_scale": 0}, "diffusion_cfg.noise_scale is 0"),
+        ("hist_traj_tokenizer_cfg", {"predict_yaw": True}, "hist_traj_tokenizer_cfg.predict_yaw is True"),
+        ("hist_traj_tokenizer_cfg", {"ego_xyz_min": [-4, -4]}, "three numbers"),
+        ("hist_traj_tokenizer_cfg", {"ego_xyz_max": [4, -4, 10]}, "the first ones below the second"),
+    ],
+)
+def test_an_option_of_a_part_that_is_not_run_is_refused_by_name(copy: Path, part, changes, message) -> None:
+    edit_part(copy, part, **changes)
+    with pytest.raises(InputError, match=message):
+        load_policy(copy)
+
+
+def test_options_without_a_say_in_inference_are_taken(copy: Path) -> None:
+    edit_part(copy, "action_space_cfg", accel_bounds=[-9.8, 9.8], curvature_bounds=[-0.33, 0.33], a_ridge=1.0)
+    edit_part(copy, "diffusion_cfg", train_sigma=3.0, inference_guidance_weight=1.0, _convert_="all")
+    edit_part(copy, "hist_traj_tokenizer_cfg", predict_yaw=False, load_weights=None)
+    load_policy(copy)
+
+
+def test_the_box_of_a_history_step_changes_the_prompt(policy: Policy, copy: Path) -> None:
+    edit_part(copy, "hist_traj_tokenizer_cfg", ego_xyz_min=[-4, -4, -10], ego_xyz_max=[4, 4, 10])
+    assert torch.equal(
+        load_policy(copy).prompt([frames(0)], HISTORY).input_ids, policy.prompt([frames(0)], HISTORY).input_ids
+    )
+    edit_part(copy, "hist_traj_tokenizer_cfg", ego_xyz_min=[-2, -4, -10])
+    ours = load_policy(copy).prompt([frames(0)], HISTORY).input_ids
+    first = policy.token_start + policy.config.future_bins
+    changed = ours[ours != policy.prompt([frames(0)], HISTORY).input_ids] - first
+    # x of the last 15 steps of 1.03 m: (1.03 + 2) / 6 of the bins.
+    assert set(changed[1:].tolist()) == {round((1.03 + 2) / 6 * (policy.config.history_bins - 1))}
+
+
+def test_the_weights_of_the_speed_estimate_change_the_speed(policy: Policy, copy: Path) -> None:
+    jerky = HISTORY.copy()
+    jerky[0, :, 0] += 0.3 * np.sin(np.arange(-15, 1))
+    speeds = [drive(policy, frames(0), history=jerky, num_samples=1).v0[0]]
+    for changes in ({"v_lambda": 1.0}, {"v_ridge": 1.0}):
+        edit_part(copy, "action_space_cfg", **changes)
+        speeds.append(drive(load_policy(copy), frames(0), history=jerky, num_samples=1).v0[0])
+    assert len({round(float(speed), 2) for speed in speeds}) == 3
+
+
+def spoil(folder: Path, name: str, change) -> None:
+    """Change one tensor of a checkpoint in place."""
+    shard = folder / read_json(folder / "model.safetensors.index.json")["weight_map"][name]
+    tensors = load_file(shard)
+    change(tensors[name])
+    save_file(tensors, shard)
+
+
+@pytest.mark.parametrize("name", ["action_out_proj.bias", "vlm.lm_head.weight", "expert.norm.weight"])
+def test_a_damaged_weight_stops_the_run_at_loading(copy: Path, name: str) -> None:
+    spoil(copy, name, lambda tensor: tensor.view(-1)[3 % tensor.numel() :].fill_(float("nan")))
+    with pytest.raises(InputError, match=f"tensor {name} holds NaN.*fetch it again"):
+        load_policy(copy)
+
+
+@pytest.mark.parametrize(
+    ("name", "what"), [("vlm.lm_head.weight", "logits of the reasoning"), ("action_out_proj.weight", "actions")]
+)
+def test_what_the_network_says_must_be_finite(copy: Path, name: str, what: str) -> None:
+    """Finite weights, each alone plausible to a check of weights, whose products are not."""
+    policy = load_policy(copy)
+    policy.network.get_parameter(name).data.fill_(3e38)
+    with pytest.raises(InputError, match=rf"{copy}: {what}: .* NaN or infinite"):
+        drive(policy, frames(0))
 
 
 def test_a_base_model_that_is_nowhere_is_bad_input_not_a_download(copy: Path) -> None:
@@ -142,7 +227,13 @@ def test_a_cut_shard_is_bad_input(copy: Path) -> None:
 
 def test_bfloat16_runs_with_actions_and_frequencies_in_float32(tiny) -> None:
     half = load_policy(tiny("alpamayo"), dtype="bfloat16")
-    assert str(half.network.action_in_proj.sinus[0].freqs.dtype) == "torch.float32"
+    freqs, stds = half.network.action_in_proj.sinus[0].freqs, half.network.action_space
+    assert freqs.dtype == stds.accel_std.dtype == torch.float32
+    # The values are the release's, which keeps these in bfloat16.
+    whole = load_policy(tiny("alpamayo")).network
+    assert torch.equal(freqs, whole.action_in_proj.sinus[0].freqs.bfloat16().float())
+    assert not torch.equal(freqs, whole.action_in_proj.sinus[0].freqs)
+    assert torch.equal(stds.accel_std, whole.action_space.accel_std.bfloat16().float())
     assert np.isfinite(drive(half, frames(0)).xyz).all()
 
 

@@ -4,6 +4,10 @@
 
 FOLDER holds checkpoint/, inputs.npz, modules.npz, rollout.npz and metrics.npz as its README describes them. A case is
 checked when its arrays are there, so a reduced copy (--write-reduced makes one) runs through the same code.
+
+The arrays are float32 results of another machine. Kernels add in another order there, so numbers agree within
+rounding: 1e-5 of an array's largest value, or where many steps add up what is given below. Ids, texts and shapes must
+be equal.
 """
 
 import argparse
@@ -29,14 +33,17 @@ from relane.alpamayo.sampling import SequentialNoise
 from relane.alpamayo.tokens import CONTROL_TOKENS, history_bins, prompt_text
 
 Differences = dict[str, float]
-# What a largest difference may be, by the word that its name ends with; everything else must be equal.
+# What a largest difference may be, by the word that its name ends with; everything else must be equal. Of these words
+# the first four are of the array's largest value (or of 1, where that is less), the others are metres and m/s.
+RELATIVE = ("pixels", "noise", "activation", "metric")
 TOLERANCES = {
+    "pixels": 1e-6,
+    "noise": 1e-5,
+    "activation": 1e-5,
+    "metric": 1e-5,
     "m/s": 1e-5,
     "m": 1e-4,
     "path": 1e-3,
-    "pixels": 1e-6,
-    "activation": 1e-4,
-    "metric": 1e-4,
     "std": 1e-3,
 }
 
@@ -66,6 +73,12 @@ class Golden:
         return [frames, reordered], np.concatenate([main[0], other[0]]), np.concatenate([main[1], other[1]])
 
 
+class Difference(float):
+    """A largest absolute difference that remembers the largest value of the array."""
+
+    scale = 1.0
+
+
 def largest(ours: object, theirs: np.ndarray) -> float:
     """Largest absolute difference; infinite when the shapes differ or something is not finite."""
     ours = np.asarray(ours.detach() if isinstance(ours, torch.Tensor) else ours)
@@ -74,7 +87,9 @@ def largest(ours: object, theirs: np.ndarray) -> float:
     if theirs.dtype.kind in "US":
         return float((ours != theirs).sum())
     difference = np.abs(ours.astype(np.float64) - theirs.astype(np.float64)).max(initial=0.0)
-    return float(difference) if np.isfinite(difference) else float("inf")
+    found = Difference(difference if np.isfinite(difference) else "inf")
+    found.scale = max(1.0, float(np.abs(theirs.astype(np.float64)).max(initial=0.0)))
+    return found
 
 
 def check_tokens(golden: Golden) -> Differences:
@@ -263,7 +278,7 @@ def check_rollout(golden: Golden, case: str) -> Differences:
         "ends": largest(result.reply.end_offset, data["end_offset"]),
         "cache length": largest(result.reply.cache.get_seq_length(), data["prefill_len"]),
         "rope delta": largest(result.reply.rope_delta, data["rope_deltas"]),
-        "noise": largest(result.states[:, 0], data["noise"]),
+        "drawn, noise": largest(result.states[:, 0], data["noise"]),
         "next random number": largest(torch.rand(1, generator=noise.generator), data["rng_after"]),
         "v0, m/s": largest(result.v0, data["v0"]),
         "states, path": largest(result.states, data["denoise_states"]),
@@ -320,7 +335,13 @@ def cases(golden: Golden) -> Iterator[tuple[str, Callable[[], Differences]]]:
 
 def failures(differences: Differences) -> list[str]:
     """Names whose difference is above its tolerance."""
-    return [n for n, d in differences.items() if not d <= TOLERANCES.get(n.rpartition(", ")[2], 0.0)]
+    return [name for name, difference in differences.items() if not difference <= allowed(name, difference)]
+
+
+def allowed(name: str, difference: float) -> float:
+    """What the difference of this name may be."""
+    kind = name.rpartition(", ")[2]
+    return TOLERANCES.get(kind, 0.0) * (getattr(difference, "scale", 1.0) if kind in RELATIVE else 1.0)
 
 
 def check_folder(folder: Path) -> int:
@@ -344,7 +365,7 @@ def check_folder(folder: Path) -> int:
 
 def write_reduced(folder: Path, out: Path) -> None:
     """A copy without the arrays that other arrays imply: under 3 MB, of which the checkpoint is 2.4 MB."""
-    keep_cases = ("ends_differ_n3", "eos_n3")
+    keep_cases = ("ends_differ_n3", "eos_n3", "batch2_sampled_n3")
     shutil.copytree(folder / "checkpoint", out / "checkpoint", copy_function=shutil.copyfile, dirs_exist_ok=True)
     inputs = dict(np.load(folder / "inputs.npz"))
     rows = np.arange(0, len(inputs["pixel_values"]), 256)

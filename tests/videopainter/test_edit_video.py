@@ -1,6 +1,7 @@
 """The script end to end on the tiny checkpoints."""
 
 import json
+import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -9,6 +10,7 @@ import edit_video
 import numpy as np
 import pytest
 from PIL import Image
+from safetensors.torch import load_file, save_file
 
 from relane import noise, video
 from relane.errors import InputError
@@ -219,3 +221,53 @@ def test_help_does_not_import_torch():
     )
     root = Path(edit_video.__file__).parents[1]
     subprocess.run([sys.executable, "-c", code], check=True, cwd=root, capture_output=True)
+
+
+def spoil(folder: Path, name: str, value: float) -> None:
+    """Fill the first eighth of one tensor of a checkpoint."""
+    path = folder / "diffusion_pytorch_model.safetensors"
+    tensors = load_file(path)
+    tensors[name].view(-1)[: max(1, tensors[name].numel() // 8)] = value
+    save_file(tensors, path, {"format": "pt"})
+
+
+@pytest.mark.parametrize(
+    ("part", "name", "value", "message"),
+    [
+        ("transformer", "proj_out.bias", float("nan"), "transformer: tensor proj_out.bias holds NaN"),
+        ("vae", "decoder.conv_out.conv.weight", 2.5e38, "tensor decoder.conv_out.conv.weight holds 2.5e"),
+    ],
+)
+def test_what_is_not_finite_is_no_picture(tmp_path, tiny, part, name, value, message):
+    write_inputs(tmp_path, trapezoid())
+    folder = Path(shutil.copytree(tiny("cogvideox"), tmp_path / "cogvideox"))
+    spoil(folder / part, name, value)
+    with pytest.raises(InputError, match=message):
+        edit_video.main(arguments(tmp_path, tiny, cogvideox=str(folder)))
+    assert not list(tmp_path.glob("x_*"))
+
+
+def test_frames_that_the_decoder_makes_nan_are_not_written(tmp_path, tiny):
+    write_inputs(tmp_path, trapezoid())
+    args = edit_video.parser().parse_args(arguments(tmp_path, tiny))
+    models = edit_video.load(args)
+    models.vae.decoder.conv_out.conv.bias.data.fill_(float("nan"))
+    with pytest.raises(InputError, match=rf"{tiny('cogvideox')}.*: painted frames: .* NaN or infinite"):
+        edit_video.run(args, models)
+    assert not list(tmp_path.glob("x_*"))
+
+
+def test_latents_that_the_transformer_makes_infinite_are_not_decoded(tmp_path, tiny):
+    write_inputs(tmp_path, trapezoid())
+    args = edit_video.parser().parse_args(arguments(tmp_path, tiny))
+    models = edit_video.load(args)
+    models.transformer.proj_out.bias.data.fill_(float("inf"))
+    with pytest.raises(InputError, match=r"painted latents of window 0: .*in bfloat16.*dtype: float32, fp8: false"):
+        edit_video.run(args, models)
+    assert not list(tmp_path.glob("x_*"))
+
+
+def test_tiles_run_on_the_tiny_checkpoint(tmp_path, tiny):
+    write_inputs(tmp_path, trapezoid())
+    edit_video.main(arguments(tmp_path, tiny, vae_tiling="true", dtype="float32"))
+    assert video.probe(tmp_path / "x_generated.mp4").frames == FRAMES

@@ -1,12 +1,15 @@
 """Masks reach the latent grid without loss, and decoding piece by piece changes no bit."""
 
+from fractions import Fraction
+
 import numpy as np
 import pytest
 import torch
+from diffusers import AutoencoderKLCogVideoX
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from relane.videopainter.latents import covering_mask, decode, mask_tensor, nearest_mask, video_tensor
+from relane.videopainter.latents import covering_mask, decode, mask_tensor, nearest_mask, set_tiling, video_tensor
 
 
 @given(st.integers(0, 8), st.integers(0, 31), st.integers(0, 47))
@@ -41,6 +44,69 @@ def test_streaming_decode_gives_the_bits_of_decoding_at_once(golden, latents):
     expected = (whole * 0.5 + 0.5).clamp(0, 1)[0].permute(1, 2, 3, 0).numpy()
     np.testing.assert_array_equal(np.concatenate(pieces), expected)
     assert max(len(piece) for piece in pieces) <= 12
+
+
+class Enlarge(torch.nn.Module):
+    """In place of a decoder: each cell becomes its 8x8 pixels. Tiles of it must fit together."""
+
+    def forward(self, z, conv_cache=None):
+        return torch.nn.functional.interpolate(z[:, :3], scale_factor=(1, 8, 8)), None
+
+
+class Shrink(torch.nn.Module):
+    """In place of an encoder: a cell is the first of its pixels."""
+
+    def forward(self, video, conv_cache=None):
+        return video[..., ::8, ::8], None
+
+
+@given(st.integers(1, 40), st.integers(1, 40), st.integers(1, 40), st.integers(1, 40))
+@settings(max_examples=15)
+def test_tiles_of_any_size_fit_together(height, width, own_height, own_width):
+    """For checkpoints of `own` latent cells and pictures of any size."""
+    vae = AutoencoderKLCogVideoX(
+        down_block_types=("CogVideoXDownBlock3D",) * 4,
+        up_block_types=("CogVideoXUpBlock3D",) * 4,
+        block_out_channels=(4, 4, 4, 4),
+        layers_per_block=1,
+        norm_num_groups=2,
+        latent_channels=4,
+        sample_height=8 * own_height,
+        sample_width=8 * own_width,
+    )
+    vae.decoder, vae.encoder = Enlarge(), Shrink()
+    z = torch.rand(1, 4, 2, height, width)
+    whole, _ = vae.decoder(z)
+    set_tiling(vae, True)
+    # Blending a tile with the same values rounds.
+    torch.testing.assert_close(vae.decode(z).sample, whole, rtol=0, atol=1e-6)
+    torch.testing.assert_close(vae._encode(whole), z[:, :3], rtol=0, atol=1e-6)
+    set_tiling(vae, False)
+    assert not vae.use_tiling
+
+
+def test_tiling_keeps_the_librarys_tiles_for_the_released_size():
+    vae = AutoencoderKLCogVideoX(
+        sample_height=480, sample_width=720, block_out_channels=(4, 4, 4, 4), norm_num_groups=2
+    )
+    names = [f"tile_{name}_{side}" for name in ("sample_min", "latent_min") for side in ("height", "width")]
+    before = [getattr(vae, name) for name in names]
+    set_tiling(vae, True)
+    assert [getattr(vae, name) for name in names] == before == [240, 360, 30, 45]
+    assert (vae.tile_overlap_factor_height, vae.tile_overlap_factor_width) == (Fraction(1, 6), Fraction(1, 5))
+
+
+@pytest.mark.parametrize("height", [4, 8])
+def test_one_tile_is_the_whole_picture(tiny, height):
+    """128x192 pixels is the tiny checkpoint's size, so 64x96 a tile."""
+    from relane.videopainter.loading import load_vae
+
+    vae = load_vae(tiny("cogvideox"), torch.float32).eval()
+    z = torch.randn(1, 3, 16, height, 12, generator=torch.Generator().manual_seed(0))
+    with torch.no_grad():
+        whole = np.concatenate(list(decode(vae, z)))
+        set_tiling(vae, True)
+        np.testing.assert_allclose(np.concatenate(list(decode(vae, z))), whole, atol=1e-5)
 
 
 def test_frames_of_the_right_size_keep_their_values():

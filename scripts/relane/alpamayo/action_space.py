@@ -6,15 +6,17 @@ device. Frames: the rig at t0, x forward, y left, z up, metres. Formulas: golden
 
 import numpy as np
 
-# Weights of the regularisers in the speed estimate: third differences (times 1/dt^6) and the speeds themselves.
-_SMOOTH, _RIDGE = 1e-6, 1e-4
+from relane.alpamayo.config import V_LAMBDA, V_RIDGE
 
 
-def initial_speed(xyz: np.ndarray, rot: np.ndarray, dt: float) -> np.ndarray:
+def initial_speed(
+    xyz: np.ndarray, rot: np.ndarray, dt: float, v_lambda: float = V_LAMBDA, v_ridge: float = V_RIDGE
+) -> np.ndarray:
     """Speed at t0 in m/s, negative in reverse, from history poses (..., T, 3) and (..., T, 3, 3); the last is t0.
 
     Least squares over the speeds v_i at all poses: the trapezoid rule v_i u_i + v_(i+1) u_(i+1) =
-    2/dt (p_(i+1) - p_i) with the headings u = (cos, sin) of yaw, a penalty on third differences and a small ridge.
+    2/dt (p_(i+1) - p_i) with the headings u = (cos, sin) of yaw, a penalty on third differences (weight
+    `v_lambda` / dt^6) and on the speeds themselves (`v_ridge`).
     """
     xyz, rot = np.asarray(xyz, np.float64), np.asarray(rot, np.float64)
     steps = xyz.shape[-2]
@@ -29,7 +31,7 @@ def initial_speed(xyz: np.ndarray, rot: np.ndarray, dt: float) -> np.ndarray:
     target = (2 / dt * np.diff(xyz[..., :2], axis=-2)).reshape(*xyz.shape[:-2], 2 * (steps - 1))
     third = np.diff(np.eye(steps), n=3, axis=0)
     normal = system.swapaxes(-1, -2) @ system
-    normal = normal + _SMOOTH / dt**6 * third.T @ third + _RIDGE * np.eye(steps)
+    normal = normal + v_lambda / dt**6 * third.T @ third + v_ridge * np.eye(steps)
     right = np.einsum("...ij,...i->...j", system, target)
     return np.linalg.solve(normal, right[..., None])[..., -1, 0]
 

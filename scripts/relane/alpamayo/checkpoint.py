@@ -15,9 +15,11 @@ from relane.alpamayo.networks import AlpamayoNetwork
 from relane.alpamayo.tokens import extend_tokenizer
 from relane.errors import InputError
 from relane.files import read_json, safe_join
+from relane.finite import check_tensors
 
 _HEAD, _EMBEDDING = "vlm.lm_head.weight", "vlm.model.language_model.embed_tokens.weight"
-# Kept in float32 at any dtype: frequencies up to 2 pi 100 and the units of the actions.
+# Kept in float32 at any dtype: frequencies up to 2 pi 100 and the units of the actions. Their values are those of the
+# dtype, as the release has them: in bfloat16 a frequency of 59.95 is 60, and the model runs with that.
 _FLOAT32 = ("freqs", "accel_mean", "accel_std", "curvature_mean", "curvature_std")
 
 
@@ -30,6 +32,7 @@ class Loaded:
     tokenizer: Any
     image_processor: Any
     token_start: int
+    folder: Path | str = "the model's checkpoint"  # for messages
 
 
 def load_checkpoint(folder: str | Path, device: torch.device, dtype: torch.dtype) -> Loaded:
@@ -62,7 +65,7 @@ def load_checkpoint(folder: str | Path, device: torch.device, dtype: torch.dtype
         network = AlpamayoNetwork(config, vlm_config)
     network.load_state_dict(_read_tensors(folder, network, device, dtype), assign=True)
     network = network.to(device).eval().requires_grad_(False)
-    return Loaded(config, network, tokenizer, image_processor, token_start)
+    return Loaded(config, network, tokenizer, image_processor, token_start, folder)
 
 
 def _base_folder(folder: Path, config: PolicyConfig) -> str:
@@ -105,7 +108,8 @@ def _read_tensors(folder: Path, network: AlpamayoNetwork, device: torch.device, 
                     if tuple(tensor.shape) != wanted[name]:
                         raise InputError(f"{path}: {name} has shape {tuple(tensor.shape)}, expected {wanted[name]}")
                     keep = name.rpartition(".")[2] in _FLOAT32
-                    tensors[name] = tensor.to(torch.float32 if keep else dtype)
+                    check_tensors({name: tensor}, path)
+                    tensors[name] = tensor.to(dtype).float() if keep else tensor.to(dtype)
         except (FileNotFoundError, SafetensorError) as error:
             raise InputError(f"{path}: not a readable safetensors file ({error}); fetch it again") from None
     if tied:

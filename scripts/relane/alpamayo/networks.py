@@ -94,6 +94,10 @@ class AlpamayoNetwork(nn.Module):
 def _expert_config(text_config, changes: dict):
     expert = copy.deepcopy(text_config)
     for key, value in changes.items():
+        if not hasattr(expert, key):
+            raise InputError(
+                f"config.json: expert_cfg.{key} is nothing that a Qwen3-VL text model has; is it misspelt?"
+            )
         setattr(expert, key, value)
     # The expert continues the VLM's key-value cache, layer by layer: these must be the same numbers.
     for key in ("num_hidden_layers", "num_key_value_heads", "head_dim"):

@@ -16,6 +16,7 @@ from relane.alpamayo.reasoning import Prompt, Reply, Vocabulary, write_reply
 from relane.alpamayo.sampling import Noise, Sampler
 from relane.alpamayo.tokens import IMAGE_PAD, PLACEHOLDER, STOP, TEXT_PARTS, extract_text, history_bins, prompt_text
 from relane.errors import InputError
+from relane.finite import check_finite
 
 
 @dataclass(frozen=True)
@@ -66,6 +67,7 @@ class Policy:
 
     def __init__(self, loaded: Loaded, device: torch.device) -> None:
         self.config, self.network, self.device = loaded.config, loaded.network, device
+        self.folder = loaded.folder
         windows_attention.use(self.network.vlm.model.visual)
         self.tokenizer, self.image_processor, self.token_start = (
             loaded.tokenizer,
@@ -103,7 +105,7 @@ class Policy:
 
     def _prompt_ids(self, image_tokens: list[int], history_xyz: np.ndarray) -> list[int]:
         text = prompt_text(image_tokens, self.config.history_tokens)
-        bins = history_bins(history_xyz, self.config.history_bins)
+        bins = history_bins(history_xyz, self.config.history_bins, self.config.step_min, self.config.step_max)
         history = iter((self.token_start + self.config.future_bins + bins).tolist())
         ids = self.tokenizer(text, add_special_tokens=False)["input_ids"]
         return [next(history) if token == self.placeholder else token for token in ids]
@@ -136,14 +138,20 @@ class Policy:
         trajectory_tokens = self.config.future_bins + self.config.history_bins
         sampler = Sampler(temperature, top_p, slice(self.token_start, self.token_start + trajectory_tokens))
         clock.lap("prepare")
+
+        def choose(step: int, logits: torch.Tensor) -> torch.Tensor:
+            self._check_finite(logits, "logits of the reasoning")
+            return noise.token(step, sampler.scores(logits))
+
         reply = write_reply(
             self.network.vlm,
             prompt,
             num_samples,
-            lambda step, logits: noise.token(step, sampler.scores(logits)),
+            choose,
             max_generation_length,
             self.vocabulary,
             None if reasoning is None else self._forced(reasoning, len(frames) * num_samples),
+            noise.one_stream,
         )
         clock.lap("reasoning")
         rows = len(reply.tokens)
@@ -193,6 +201,9 @@ class Policy:
         if not (np.isfinite(history_xyz).all() and np.isfinite(history_rot).all()):
             raise InputError("the ego history holds NaN or infinity; choose another t0 or repair the ego motion")
 
+    def _check_finite(self, value: torch.Tensor | np.ndarray, what: str) -> None:
+        check_finite(value, what, self.folder, self.network.action_out_proj.weight.dtype)
+
     def _forced(self, reasoning: np.ndarray, rows: int) -> torch.Tensor:
         reasoning = torch.as_tensor(np.asarray(reasoning, dtype=np.int64))
         if reasoning.ndim != 2 or reasoning.shape[0] != rows or reasoning.shape[1] < 1:
@@ -210,11 +221,14 @@ class Policy:
 
     def _result(self, prompt, reply, states, history_xyz, history_rot, samples, seconds) -> Rollout:
         scenes = len(prompt.input_ids)
-        v0 = initial_speed(history_xyz, history_rot, self.config.dt)
+        config = self.config
+        v0 = initial_speed(history_xyz, history_rot, config.dt, config.v_lambda, config.v_ridge)
         z = np.asarray(history_xyz)[:, -1, 2]
         action = states[:, -1].cpu().numpy()
+        self._check_finite(action, "actions")
         accel, curvature = self.physical_action(action)
-        xyz, rot = unicycle(accel, curvature, v0.repeat(samples), z.repeat(samples), self.config.dt)
+        xyz, rot = unicycle(accel, curvature, v0.repeat(samples), z.repeat(samples), config.dt)
+        self._check_finite(xyz, "paths")
         rows = torch.cat([prompt.input_ids.repeat_interleave(samples, 0), reply.tokens], dim=1)
         decoded = self.tokenizer.batch_decode(rows.tolist(), skip_special_tokens=False)
         texts = [{part: extract_text(text, part) for part in TEXT_PARTS} for text in decoded]

@@ -148,18 +148,21 @@ def write_reply(
     limit: int,
     vocabulary: Vocabulary,
     forced: torch.Tensor | None = None,
+    end_together: bool = False,
 ) -> Reply:
     """Write the reasoning of all rows together, token by token.
 
     `choose(step, logits)` picks the next token of every row. A scene ends one step after each of its rows has written
     the stop token (so that this token is in the cache), when all have written eos, or at `limit`. Rows that are done
     go on while others write: their tail is hidden from the expert later, so that a scene's result does not depend on
-    the scenes beside it. `forced` (rows, G) replaces the choice by given tokens and runs
-    exactly G steps, through the same arithmetic as if they had been chosen.
+    the scenes beside it. With `end_together` all rows end as one scene, as they do in the original. `forced` (rows, G)
+    replaces the choice by given tokens and runs exactly G steps, through the same arithmetic as if they had been
+    chosen.
     """
     logits, cache, delta = prefill(vlm, prompt, samples)
     rows, length = len(logits), prompt.input_ids.shape[1]
     limit = limit if forced is None else forced.shape[1]
+    scene = rows if end_together else samples
     stopped = torch.zeros(rows, dtype=torch.bool, device=logits.device)
     ended = torch.zeros_like(stopped)
     eos = torch.tensor(sorted(vocabulary.eos), device=logits.device)
@@ -170,10 +173,10 @@ def write_reply(
         else:
             token = forced[:, step].to(logits.device)
         chosen.append(token)
-        done = stopped.view(-1, samples).all(dim=1)
+        done = stopped.view(-1, scene).all(dim=1)
         stopped |= token == vocabulary.stop
         ended |= torch.isin(token, eos)
-        done |= ended.view(-1, samples).all(dim=1)
+        done |= ended.view(-1, scene).all(dim=1)
         if step + 1 == limit or (forced is None and bool(done.all())):
             break
         positions = (length + step + delta).expand(3, rows, 1)
@@ -182,7 +185,7 @@ def write_reply(
     raw = torch.stack(chosen, dim=1)
     steps = torch.full((rows,), raw.shape[1], device=raw.device)
     if forced is None:
-        steps = steps_alone(raw, samples, vocabulary.stop, eos)
+        steps = steps_alone(raw, scene, vocabulary.stop, eos)
     return _finish(raw, steps, length, delta, cache, vocabulary)
 
 

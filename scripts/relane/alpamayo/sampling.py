@@ -17,7 +17,12 @@ from relane.noise import generator
 
 
 class Noise(Protocol):
-    """A source of randomness for the rows of one rollout (scene-major: all samples of scene 0, then of scene 1)."""
+    """A source of randomness for the rows of one rollout (scene-major: all samples of scene 0, then of scene 1).
+
+    `one_stream`: what is drawn depends on how many draws went before, so that no scene can end before the others.
+    """
+
+    one_stream: bool
 
     def token(self, step: int, scores: torch.Tensor) -> torch.Tensor:
         """Choose by log-probabilities up to a constant, (rows, vocabulary) float32, -inf = never; -> (rows,) int64."""
@@ -30,6 +35,8 @@ class Noise(Protocol):
 
 class SequentialNoise:
     """The original's order: one `multinomial` over all rows per word, then one `randn`, from one generator."""
+
+    one_stream = True
 
     def __init__(self, seed: int) -> None:
         self.generator = torch.Generator("cpu").manual_seed(seed)
@@ -52,6 +59,8 @@ class KeyedNoise:
     distribution, and since the noise belongs to (sample, step, token), a small change of the scores changes the
     choice only where two tokens were close: equal prefixes give equal tokens.
     """
+
+    one_stream = False
 
     def __init__(self, scene_keys: Sequence[Sequence[object]], samples: int) -> None:
         self.row_keys = [(*key, sample) for key in scene_keys for sample in range(samples)]

@@ -8,7 +8,7 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from relane.alpamayo.config import PolicyConfig
+from relane.alpamayo.config import STEP_MAX, STEP_MIN, PolicyConfig
 from relane.errors import InputError
 
 _NAMES = (
@@ -47,8 +47,6 @@ STOP, PLACEHOLDER, IMAGE_PAD = "<|traj_future_start|>", "<|traj_history|>", "<|i
 TEXT_PARTS = ("cot", "meta_action", "answer")
 _SYSTEM = "You are a driving assistant that generates safe and accurate actions."
 _ASK = "output the chain-of-thought reasoning of the driving process, then output the future trajectory."
-# Half widths in metres of the box into which one step of the history is binned: x, y, z.
-_STEP_LIMITS = np.array([4.0, 4.0, 10.0])
 
 
 def extend_tokenizer(tokenizer, config: PolicyConfig) -> int:
@@ -83,17 +81,19 @@ def prompt_text(image_tokens: Sequence[int], history_tokens: int) -> str:
     )
 
 
-def history_bins(xyz: np.ndarray, bins: int) -> np.ndarray:
+def history_bins(
+    xyz: np.ndarray, bins: int, low: Sequence[float] = STEP_MIN, high: Sequence[float] = STEP_MAX
+) -> np.ndarray:
     """Bins of a history: (..., T, 3) metres in the rig frame at t0 -> (..., 3 T) int64, x y z per pose.
 
     A bin is the step from the pose before, x y z apart; the first step is taken from the origin, which is where the
     car is at t0, not from a pose before it. So it saturates at any speed above 2.7 m/s: the model was trained so.
-    The orientation is not in the tokens.
+    The orientation is not in the tokens. `low` and `high`: the box of one step, x y z in metres.
     """
     xyz = np.asarray(xyz, dtype=np.float32)
     step = np.diff(xyz, axis=-2, prepend=np.zeros_like(xyz[..., :1, :]))
-    limits = _STEP_LIMITS.astype(np.float32)
-    index = np.rint((step + limits) / (2 * limits) * np.float32(bins - 1)).astype(np.int64)
+    low, high = np.asarray(low, np.float32), np.asarray(high, np.float32)
+    index = np.rint((step - low) / (high - low) * np.float32(bins - 1)).astype(np.int64)
     return np.clip(index, 0, bins - 1).reshape(*xyz.shape[:-2], -1)
 
 

@@ -5,6 +5,7 @@ where it is to be inpainted.
 """
 
 from collections.abc import Iterator
+from fractions import Fraction
 
 import numpy as np
 import torch
@@ -14,6 +15,7 @@ from diffusers.models.autoencoders.vae import DiagonalGaussianDistribution
 from diffusers.video_processor import VideoProcessor
 from PIL import Image
 
+from relane.finite import check_finite, origin
 from relane.videopainter.windows import FRAMES_PER_LATENT, latent_frames
 
 SPATIAL = 8  # pixels a latent cell, in height and in width
@@ -32,11 +34,31 @@ def mask_tensor(masks: np.ndarray, height: int, width: int) -> torch.Tensor:
     return _masks.preprocess_video(images, height=height, width=width)
 
 
+def set_tiling(vae: AutoencoderKLCogVideoX, on: bool) -> None:
+    """Encode and decode in overlapping tiles of half the checkpoint's size, or whole pictures at once.
+
+    The library takes the overlap as a share of a tile, and places tiles wrongly where that is no whole number of latent
+    cells, which it is for 480x720 alone. Here it is the nearest whole number, at least one.
+    """
+    vae.use_tiling = on
+    for side, share in (("height", 1 / 6), ("width", 1 / 5)):  # the library's own
+        cells = getattr(vae.config, f"sample_{side}") // 2 // SPATIAL
+        if cells < 2:
+            vae.use_tiling = False  # the whole picture is hardly more than a tile
+            return
+        setattr(vae, f"tile_sample_min_{side}", cells * SPATIAL)
+        setattr(vae, f"tile_latent_min_{side}", cells)
+        # A fraction, because the library rounds down what it makes of it.
+        setattr(vae, f"tile_overlap_factor_{side}", Fraction(max(1, round(cells * share)), cells))
+
+
 def statistics(vae: AutoencoderKLCogVideoX, video: torch.Tensor) -> torch.Tensor:
     """The VAE's posterior of a video, mean and log variance on channels (1, 32, L, h, w), in its dtype and place."""
     video = video.to(device=vae.device, dtype=vae.dtype)
     # One layout whatever kernels ran, because those that come after choose by it.
-    return vae.encode(video).latent_dist.parameters.contiguous()
+    parameters = vae.encode(video).latent_dist.parameters.contiguous()
+    check_finite(parameters, "latents of the source", origin(vae), vae.dtype, "vae_tiling: false")
+    return parameters
 
 
 def sample(vae: AutoencoderKLCogVideoX, posterior: torch.Tensor, generator: torch.Generator) -> torch.Tensor:
@@ -54,7 +76,7 @@ def decode(vae: AutoencoderKLCogVideoX, latents: torch.Tensor) -> Iterator[np.nd
     latents = latents.to(device=vae.device, dtype=vae.dtype)
     latents = 1 / vae.config.scaling_factor * latents.permute(0, 2, 1, 3, 4)
     if vae.use_tiling:
-        yield _images(vae.decode(latents).sample)
+        yield _images(vae, vae.decode(latents).sample)
         return
     batch = vae.num_latent_frames_batch_size
     count = latents.shape[2]
@@ -65,10 +87,11 @@ def decode(vae: AutoencoderKLCogVideoX, latents: torch.Tensor) -> Iterator[np.nd
         if vae.post_quant_conv is not None:
             piece = vae.post_quant_conv(piece)
         piece, state = vae.decoder(piece, conv_cache=state)
-        yield _images(piece)
+        yield _images(vae, piece)
 
 
-def _images(video: torch.Tensor) -> np.ndarray:
+def _images(vae: AutoencoderKLCogVideoX, video: torch.Tensor) -> np.ndarray:
+    check_finite(video, "painted frames", origin(vae), vae.dtype, "vae_tiling: false")
     return _pixels.postprocess_video(video, output_type="np")[0]
 
 

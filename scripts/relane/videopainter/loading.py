@@ -14,6 +14,7 @@ from safetensors.torch import load_file
 
 from relane.errors import InputError
 from relane.files import read_json, safe_join
+from relane.finite import check_tensors, check_weights
 from relane.videopainter.networks import CogvideoXBranchModel, VideoPainterTransformer
 from relane.videopainter.pipeline import VideoPainter
 
@@ -108,7 +109,7 @@ def load_transformer(folder: str | Path, dtype: torch.dtype, latent_channels: in
     needed = {**config, "in_channels": 2 * latent_channels, "patch_size_t": None, "ofs_embed_dim": None}
     report = compare(shapes_of_folder(folder), network_shapes(VideoPainterTransformer, needed))
     report.raise_if_wrong(folder, "a CogVideoX 1.0 image-to-video transformer")
-    return VideoPainterTransformer.from_pretrained(folder, torch_dtype=dtype, local_files_only=True)
+    return _checked(VideoPainterTransformer.from_pretrained(folder, torch_dtype=dtype, local_files_only=True), folder)
 
 
 def load_branch(
@@ -123,7 +124,7 @@ def load_branch(
     verbosity = logging.get_verbosity()
     logging.set_verbosity_error()  # the released config's unused keys are known and need no warning
     try:
-        return CogvideoXBranchModel.from_pretrained(folder, torch_dtype=dtype, local_files_only=True)
+        return _checked(CogvideoXBranchModel.from_pretrained(folder, torch_dtype=dtype, local_files_only=True), folder)
     finally:
         logging.set_verbosity(verbosity)
 
@@ -134,7 +135,12 @@ def load_vae(folder: str | Path, dtype: torch.dtype) -> AutoencoderKLCogVideoX:
     needed = network_shapes(AutoencoderKLCogVideoX, _config(folder))
     report = compare(shapes_of_folder(folder), needed)
     report.raise_if_wrong(folder, "a CogVideoX VAE")
-    return AutoencoderKLCogVideoX.from_pretrained(folder, torch_dtype=dtype, local_files_only=True)
+    return _checked(AutoencoderKLCogVideoX.from_pretrained(folder, torch_dtype=dtype, local_files_only=True), folder)
+
+
+def _checked(network: Any, folder: Path) -> Any:
+    check_weights(network, folder)
+    return network
 
 
 def load_id_lora(transformer: VideoPainterTransformer, path: str | Path, scale: float = 1.0) -> None:
@@ -155,7 +161,9 @@ def load_id_lora(transformer: VideoPainterTransformer, path: str | Path, scale: 
                 name = f"transformer.transformer_blocks.{index}.attn1.{linear}"
                 needed |= {f"{name}.lora_A.weight": (rank, width), f"{name}.lora_B.weight": (width, rank)}
     compare(found, needed).raise_if_wrong(path, "a VideoPainterID LoRA for this transformer")
-    transformer.load_lora_adapter(load_file(path), prefix="transformer", adapter_name="videopainter_id")
+    tensors = load_file(path)
+    check_tensors(tensors, path)
+    transformer.load_lora_adapter(tensors, prefix="transformer", adapter_name="videopainter_id")
     transformer.set_adapters(["videopainter_id"], weights=[scale])
     transformer.set_id_resample(True)
 

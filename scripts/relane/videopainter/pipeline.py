@@ -17,6 +17,7 @@ from diffusers.utils.torch_utils import randn_tensor
 from tqdm import tqdm
 
 from relane.errors import InputError
+from relane.finite import check_finite, origin
 from relane.videopainter import latents as codec
 from relane.videopainter.denoise import Denoiser, Draws, Memory, Run, Trace, Window
 from relane.videopainter.networks import CogvideoXBranchModel, VideoPainterTransformer
@@ -168,12 +169,19 @@ class VideoPainter:
                 keep = options.prev_clip_weight > 0 and plan.step(index) > 0
                 with run.watch("denoise"), self._working(self.transformer), self._working(self.branch):
                     latents, memory = denoise(run, index, window, memory, keep, progress.update)
+                self._check(latents, index)
                 if memory is not None and self.offload != "none":
                     memory.states = [state.cpu() for state in memory.states]
                 if options.handover == "latent" and plan.step(index):
                     position = latents.shape[1] - 1 - max(plan.length - plan.step(index), 0) // FRAMES_PER_LATENT
                     run.start = latents[:, position : position + 1]
                 yield index, latents, window
+
+    def _check(self, latents: torch.Tensor, index: int) -> None:
+        """The transformers' answer must be finite; their weights were looked at one by one when they were read."""
+        folders = " and ".join(dict.fromkeys(origin(network) for network in (self.transformer, self.branch)))
+        ways = "fp8: false, attention_backend: '', compile: false, guidance_skip: 0"
+        check_finite(latents, f"painted latents of window {index}", folders, self.transformer.dtype, ways)
 
     # One window
 
@@ -257,7 +265,7 @@ class VideoPainter:
             self.transformer.disable_cache()
         if options.first_block_cache > 0:
             self.transformer.enable_cache(FirstBlockCacheConfig(threshold=options.first_block_cache))
-        self.vae.use_tiling = options.vae_tiling
+        codec.set_tiling(self.vae, options.vae_tiling)
 
     @contextlib.contextmanager
     def _working(self, model: torch.nn.Module) -> Iterator[None]:

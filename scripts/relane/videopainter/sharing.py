@@ -23,7 +23,7 @@ class TensorFolder:
     """Tensors in one folder, a safetensors file each.
 
     Jobs may use it at the same time: files are renamed into place whole, and two jobs that miss the same entry write
-    the same bytes. A damaged file counts as absent and is written anew.
+    the same bytes. A damaged file, or one with NaN in it, counts as absent and is written anew.
     """
 
     def __init__(self, folder: str | Path):
@@ -37,9 +37,10 @@ class TensorFolder:
     def read(self, path: Path) -> torch.Tensor | None:
         """An entry, on the CPU; None where there is none."""
         try:
-            return load_file(path)[NAME]
+            found = load_file(path)[NAME]
         except (FileNotFoundError, SafetensorError, KeyError):
             return None
+        return found if torch.isfinite(found).all() else None
 
     def write(self, path: Path, tensor: torch.Tensor, about: dict[str, str] | None = None) -> None:
         """Keep an entry; `about` goes into the file's header, for people who look at it."""

@@ -9,6 +9,7 @@ import torch
 
 from relane.digest import weights_digest
 from relane.errors import InputError
+from relane.finite import check_finite, check_weights
 from relane.videopainter.sharing import TensorFolder
 
 # T5's padding and end of text.
@@ -80,6 +81,7 @@ def _encode(
     if info["missing_keys"]:
         first = sorted(info["missing_keys"])[0]
         raise InputError(f"{folder / 'text_encoder'}: tensor {first} is missing; fetch the checkpoint again")
+    check_weights(encoder, folder / "text_encoder")
     encoder = encoder.eval().to(device)
     embeddings = []
     with torch.no_grad():
@@ -91,6 +93,7 @@ def _encode(
             # One text at a time, padded, without an attention mask: what CogVideoX was trained with.
             padded = torch.tensor([ids + [PAD] * (max_length - len(ids))])
             embeddings.append(encoder(padded.to(device))[0].to("cpu", dtype).contiguous())
+            check_finite(embeddings[-1], "embedding of the prompt", folder / "text_encoder", dtype)
     del encoder
     gc.collect()
     if device.type == "cuda":

@@ -1,0 +1,67 @@
+"""The thesis's two configurations run to the end, on tiny checkpoints: only sizes, steps and clips are overridden."""
+
+import json
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from relane.files import read_json
+from relane.video import probe
+from tests.dag.conftest import copy_checkout
+
+# Over config/thesis*.yaml. No mode, fit, region, rate or sampling of the thesis is among them.
+SIZES = {
+    "run": "thesis",
+    "clips": "one.csv",
+    "instructions": "lane double yellow solid",
+    "checkpoints": {
+        name: f"resources/tiny/{name}"
+        for name in ("sam2", "flux_fill", "qwen", "cogvideox", "videopainter", "alpamayo")
+    }
+    | {"clip_score": "resources/tiny/clip", "clip_temporal": "resources/tiny/clip", "lpips": ""},
+    # A window of the tiny video model has 17 frames, so that the last 3 of 20 are dropped; they end at 2 s.
+    "clip": {"max_frames": 20, "min_frames": 17, "t0_us": 2_000_000},
+    "sam2": {"dtype": "float32"},
+    "first_frame": {
+        "num_inference_steps": 4,
+        "caption_refine_iters": 1,
+        "max_sequence_length": 16,
+        "paint_size": "160x240",
+        "dtype": "float32",
+    },
+    "video": {"num_inference_steps": 2, "dtype": "float32"},
+    "drive": {"max_generation_length": 24, "dtype": "float32"},
+}
+
+
+@pytest.mark.parametrize("name", ["thesis", "thesis_run"])
+def test_the_thesis_runs_to_the_end(tmp_path, name):
+    checkout = copy_checkout(tmp_path / "relane")
+    world = [sys.executable, "scripts/make_world.py", "--output", "build/world"]
+    subprocess.run(world, cwd=checkout, check=True, capture_output=True)
+    (checkout / "one.csv").write_text(
+        "\n".join((checkout / "config/demo_clips.csv").read_text().splitlines()[:2]) + "\n"
+    )
+    (checkout / "sizes.json").write_text(json.dumps(SIZES))
+    command = [Path(sys.executable).parent / "snakemake", "--cores", "2", "--resources", "gpu=2", "network=1"]
+    command += ["--scheduler", "greedy", "--configfile", f"config/{name}.yaml", "sizes.json"]
+    done = subprocess.run(command, cwd=checkout, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, (done.stdout + done.stderr)[-6000:]
+
+    results = checkout / "results" / "thesis"
+    assert (results / "report" / "index.html").is_file()
+    (clip,) = (results / "clips").glob("*.mp4")
+    (edit,) = (results / "vp").rglob("*_vp_edit_sample0.mp4")
+    assert (probe(clip).frames, probe(edit).frames) == (20, 17)
+    record = read_json(edit.with_suffix(".json"))
+    assert record["parameters"]["mode"] == "exact"
+    assert record["parameters"]["fit"] == "squash"
+    assert len(record["t_us"]) == 17
+    (quality,) = edit.parent.glob("eval_*.json")
+    quality = read_json(quality)
+    assert (quality["frames"], quality["clip_frames"], quality["edited_frames"]) == (17, 20, 17)
+    arms = [read_json(path) for path in (results / "alpamayo").rglob("*_inference.json")]
+    assert len(arms) == 2  # the original and the edit: no controls
+    assert all(arm["success"] and arm["k"] == 1 for arm in arms)
