@@ -96,6 +96,7 @@ def run(args: argparse.Namespace, networks) -> None:
         comparison.add(source, edited, mask)
     name = args.video or Path(args.clip).stem
     result = {"video": name, "prompt": prompt, "width": info.width, "height": info.height, **comparison.result()}
+    result |= {"fps": info.fps, "paths": {"clip": args.clip, "edited": args.edited, "masks": args.inpaint_masks}}
     result["psnr_cap_db"] = PSNR_CAP
     result["seconds"] = {"evaluate": round(time.perf_counter() - began, 3)}
     result |= memory.peaks()

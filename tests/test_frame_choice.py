@@ -168,6 +168,12 @@ def test_a_frame_that_is_not_there_is_refused(clip, tmp_path, times, words) -> N
         scene(clip, edited(tmp_path, times))
 
 
+def test_frames_that_are_almost_a_slot_old_are_told(clip: Clip, tmp_path: Path) -> None:
+    (note,) = scene(clip, edited(tmp_path / "late", list(range(1_500, 5_600_000, 100_000)))).frame_notes
+    assert note == f"{FRONT}: its frames are up to 98.5 ms older than the instants they stand for"
+    assert scene(clip, edited(tmp_path / "on", list(range(0, 5_600_000, 100_000)))).frame_notes == ()
+
+
 def test_no_frame_from_after_t0_is_shown(clip: Clip, tmp_path: Path) -> None:
     for late in (1, 1_500, 9_000, 33_333):
         path = edited(tmp_path / str(late), list(range(late, 5_600_000, 50_000)))

@@ -52,7 +52,7 @@ class FrameRules:
 class Scene:
     """The model's view at t0. `frames` by camera name in the model's order; histories as `Clip.history`.
 
-    frame_notes: what is wrong with the frames' clock and was allowed, a sentence a camera.
+    frame_notes: what is to be told of frames off the model's clock, a sentence a camera.
     """
 
     clip_id: str
@@ -147,6 +147,17 @@ def off_clock(frames: Frames) -> str | None:
     return None
 
 
+def stale(frames: Frames) -> str | None:
+    """What is to be told where frames are older than half a step of the model's clock, as the end of a sentence.
+
+    At 10 frames a second the last frame before an instant is that old where the video's times lie just after it.
+    """
+    age = -min(frames.error_us)
+    if age <= STEP_US / 2 + JITTER_US:
+        return None
+    return f"its frames are up to {age / 1000:.1f} ms older than the instants they stand for"
+
+
 def assemble(
     clip: Clip, edited: Sequence[EditedVideo], cameras: int, t0_us: int, rules: FrameRules = FrameRules()
 ) -> Scene:
@@ -179,6 +190,7 @@ def assemble(
                 f"{label}: {wrong}; make clips at clip.fps 10 or more of a source that has as many, or set "
                 "drive.allow_repeated_frames"
             )
+        wrong = wrong or stale(found)
         notes += [f"{camera}: {wrong}"] if wrong else []
         frames[camera] = found
     return Scene(clip.clip_id, t0_us, frames, list(edited), *poses, clip.vehicle(), tuple(notes))
