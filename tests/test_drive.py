@@ -317,8 +317,10 @@ def test_bad_input_is_one_message_and_no_file(rollout, tmp_path: Path, clip: dic
 
 def test_late_frames_pass_when_config_allows_them(rollout, tmp_path: Path) -> None:
     write_clip(tmp_path, first_us=4_860_000)
-    record, _ = rollout(allow_late_frames="true", frame_choice="nearest")
-    assert record["frame_times"][small_pai.FRONT]["error_us"][0] == 60_000
+    for choice in ("before", "nearest"):
+        record, _ = rollout(allow_late_frames="true", frame_choice=choice)
+        assert record["frame_times"][small_pai.FRONT]["error_us"][0] == 60_000
+        assert "serves two slots" in record["frame_notes"][0]
 
 
 def test_the_original_studys_eight_frames_a_second_are_driven_where_config_says_so_and_it_is_told(

@@ -75,6 +75,19 @@ def test_a_local_data_set_of_any_release_asks_no_network(copy, tmp_path, no_netw
     assert clip.camera(FRONT).calibrated
 
 
+@pytest.mark.parametrize("old", [False, True])
+def test_what_the_default_hub_cache_holds_is_read_offline_by_its_address(
+    copy, tmp_path, monkeypatch, old: bool
+) -> None:
+    cache = as_hub_cache(before_26_03(copy) if old else copy, tmp_path / "cache")
+    monkeypatch.delenv("HF_TOKEN", raising=False)
+    monkeypatch.setattr("huggingface_hub.constants.HF_HUB_OFFLINE", True)
+    monkeypatch.setattr("huggingface_hub.constants.HF_HUB_CACHE", str(cache))
+    monkeypatch.setattr(socket.socket, "connect", lambda *_: pytest.fail("a connection was asked for"))
+    clip = Clip(open_dataset("hf://nvidia/PhysicalAI-Autonomous-Vehicles@main"), CLIP)
+    assert clip.history(T0)[0][0, 0] == pytest.approx(-15.45, abs=1e-3)
+
+
 @pytest.mark.parametrize(
     ("missing", "words"),
     [

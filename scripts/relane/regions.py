@@ -85,7 +85,7 @@ def corridor_region(
     """
     views = steady([perspective(mask) for mask in masks])
     if not any(views):
-        return {"fallback": "road", "reason": "the road's perspective cannot be told from its mask"}, iter(masks)
+        return {"fallback": "road"}, iter(masks)
     scale = min(1.0, DETECTION_WIDTH / masks.shape[2])
     views = [view and view.scaled(scale) for view in views]
     grids, maps, found, correction = _evidence(_reduced(frames, masks, scale), views, settings.camera_height)

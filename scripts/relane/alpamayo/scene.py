@@ -181,11 +181,12 @@ def assemble(
         video = by_camera.get(camera)
         label = str(video.path) if video else f"clip {clip.clip_id}, {camera}"
         found = edited_frames(video, wanted, rules.choice) if video else clip.frames(camera, wanted, rules.choice)
-        wrong = late(found, rules.choice)
-        if wrong and not rules.allow_late:
-            raise UndrivableError(f"{label}: {wrong}; choose another t0_us, or set drive.allow_late_frames")
+        behind = late(found, rules.choice)
+        if behind and not rules.allow_late:
+            raise UndrivableError(f"{label}: {behind}; choose another t0_us, or set drive.allow_late_frames")
         wrong = off_clock(found)
-        if wrong and not rules.allow_repeated:
+        # A frame that is allowed to be late may stand for the slots that it missed.
+        if wrong and not (behind or rules.allow_repeated):
             raise UndrivableError(
                 f"{label}: {wrong}; make clips at clip.fps 10 or more of a source that has as many, or set "
                 "drive.allow_repeated_frames"
