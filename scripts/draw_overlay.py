@@ -138,8 +138,11 @@ def _drawn(args: argparse.Namespace, record: dict, video, size: tuple[int, int])
     if record["complete_share"] < 1:
         notes.append(f"{1 - record['complete_share']:.0%} of the replies are incomplete")
     notes += record.get("frame_notes", [])
+    first, last = clip.span
+    if video.t_us[0] < first or video.t_us[-1] > last:
+        notes.append(f"ego motion from {first / 1e6:.1f} to {last / 1e6:.1f} s only: elsewhere the paths stand still")
     labels = _labels(record, video.camera, notes)
-    xyz, rot = clip.poses(t0_us, video.t_us)
+    xyz, rot = clip.poses(t0_us, np.clip(video.t_us, first, last))
     at = int(pick(video.t_us, [t0_us], record.get("frame_choice", "before"))[0])
     counts = revealed(len(video.t_us), at, paths.truth.shape[0])
     for number, (frame, shown) in enumerate(zip(iter_frames(video.path), counts, strict=True)):

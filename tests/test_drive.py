@@ -433,6 +433,15 @@ def test_a_rollout_without_its_video_is_named_and_the_others_are_drawn(rollout, 
     assert (tmp_path / "b" / small_pai.CLIP / f"{small_pai.CLIP}_overlay.mp4").is_file()
 
 
+def test_a_video_longer_than_its_ego_motion_is_drawn_to_its_end(rollout, tmp_path: Path) -> None:
+    ego = small_pai.ego_motion(10.3, 11.6)  # to just after the future at t0
+    short = small_pai.write(tmp_path / "pai", ego=ego, video_seconds=5.5)
+    write_clip(tmp_path, count=118)
+    rollout(pai_root=short, output=tmp_path / "c_inference.json", vis_data=tmp_path / "c_vis_data.npz")
+    draw_overlay.main(["--folder", str(tmp_path)])
+    assert probe(tmp_path / "c_overlay.mp4").frames == 118
+
+
 def test_without_calibration_the_picture_says_that_it_is_a_pinhole(
     rollout, root: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -162,6 +162,12 @@ class Clip:
         """Where the rig is at any times (N,), in the rig frame at t0: xyz (N, 3) and rot (N, 3, 3) float32."""
         return self._poses(t0_us, np.asarray(times_us, dtype=np.int64), "path")
 
+    @property
+    def span(self) -> tuple[int, int]:
+        """First and last time of the ego motion."""
+        first, last = self._ego.time_range
+        return int(first), int(last)
+
     def frames(self, camera: str, wanted_us: list[int], choice: str = "before") -> Frames:
         """The camera's frame for each wanted time, by `pick`.
 

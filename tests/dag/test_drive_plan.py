@@ -60,6 +60,14 @@ def test_a_clip_slower_than_the_models_clock_is_refused_before_anything_runs(wor
     assert plan(workspace, "drive", configfiles=(thesis,), **settings(workspace)).of("drive_arm")
 
 
+def test_a_plain_video_with_a_data_set_beside_it_is_driven(workspace):
+    (workspace / "a.mp4").touch()
+    sheet = workspace / "mp4.csv"
+    sheet.write_text(f"clip_id,camera,uri,pai_root,size,checksum\na,{FRONT},a.mp4,hf://x/y@main,,\n")
+    jobs = plan(workspace, "drive", clips=str(sheet), instructions="lane double yellow solid")
+    assert {job["wildcards"]["clip"] for job in jobs.of("drive_arm")} == {"a"}
+
+
 def test_planning_says_once_which_clips_are_not_driven_and_why(workspace):
     sheet = Path(settings(workspace, clips=2)["clips"])
     sheet.write_text(
