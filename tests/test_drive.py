@@ -1,7 +1,6 @@
-"""drive.py and draw_overlay.py on a small data set and the tiny driver."""
+"""drive.py on a small data set and the tiny driver."""
 
 import json
-import shutil
 from pathlib import Path
 
 import draw_overlay
@@ -11,13 +10,10 @@ import pytest
 
 from relane.alpamayo.scene import CAMERAS, open_edited
 from relane.errors import InputError
-from relane.files import read_json, write_json
-from relane.overlay import draw_frame
-from relane.video import probe, read_frames, write_video
+from relane.files import read_json
+from relane.video import probe
 from tests.alpamayo import small_pai
-
-T0 = 5_100_000
-VIDEO = f"{small_pai.CLIP}.{small_pai.FRONT}"
+from tests.rollouts import T0, VIDEO, arguments, roll, write_clip
 
 
 @pytest.fixture(scope="module")
@@ -30,60 +26,10 @@ def models(tiny):
     return drive.load(drive.parser().parse_args(arguments(Path("none"), Path("none"), tiny)))
 
 
-def write_clip(
-    folder: Path,
-    *,
-    fps: float = 10,
-    count: int = 56,
-    first_us: int = -1_500,
-    shade: int = 0,
-    camera: str = small_pai.FRONT,
-) -> Path:
-    """An edited video whose frame n shows n, with its sidecar; `shade` is added to every pixel."""
-    folder.mkdir(parents=True, exist_ok=True)
-    video = f"{small_pai.CLIP}.{camera}"
-    path = folder / f"{video}_vp_edit_sample0.mp4"
-    frames = [np.clip(small_pai.bits(n).astype(int) + shade, 0, 255).astype(np.uint8) for n in range(count)]
-    write_video(path, frames, fps)
-    times = (first_us + np.round(np.arange(count) * 1e6 / fps)).astype(int).tolist()
-    write_json(folder / f"{video}.json", {"clip_id": small_pai.CLIP, "camera": camera, "t_us": times})
-    return path
-
-
-def arguments(root: Path, folder: Path, tiny, **changes: object) -> list[str]:
-    """A command line; `None` leaves a flag out."""
-    flags = {
-        "pai_root": root,
-        "clip_id": small_pai.CLIP,
-        "videos": folder / f"{VIDEO}_vp_edit_sample0.mp4",
-        "clip_jsons": folder / f"{VIDEO}.json",
-        "arm": "yellow",
-        "alpamayo": tiny("alpamayo"),
-        "num_traj_samples": 3,
-        "device": "cpu",
-        "dtype": "float32",
-        "output": folder / "inference.json",
-        "vis_data": folder / "vis_data.npz",
-    } | changes
-    line = []
-    for key, value in flags.items():
-        if value is not None:
-            values = value if isinstance(value, list) else [value]
-            line += [f"--{key.replace('_', '-')}", *map(str, values)]
-    return line
-
-
 @pytest.fixture
 def rollout(root: Path, tiny, models, tmp_path: Path):
     """rollout(folder, **flags) drives one arm and returns its JSON and NPZ."""
-
-    def go(folder: Path = tmp_path, **changes: object):
-        args = drive.parser().parse_args(arguments(root, folder, tiny, **changes))
-        drive.run(args, models)
-        with np.load(args.vis_data[0]) as data:
-            return read_json(args.output[0]), dict(data)
-
-    return go
+    return lambda folder=tmp_path, **changes: roll(models, arguments(root, folder, tiny, **changes))
 
 
 def test_one_arm_gives_the_record_and_the_arrays(rollout, tmp_path: Path) -> None:
@@ -394,68 +340,3 @@ def test_a_sidecar_of_another_video_is_bad_input(tmp_path: Path) -> None:
         sidecar.write_text(json.dumps(record | wrong))
         with pytest.raises(InputError, match=str(sidecar)):
             open_edited(path, sidecar)
-
-
-def test_every_rollout_of_a_folder_is_drawn_beside_it(rollout, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    beside: dict[str, bool] = {}
-
-    def spy(frame, camera, paths, labels, *rest):
-        beside[labels.arm] = paths.original is not None
-        return draw_frame(frame, camera, paths, labels, *rest)
-
-    monkeypatch.setattr("relane.overlay.draw_frame", spy)
-    for arm in ("original", "yellow"):
-        folder = tmp_path / arm / small_pai.CLIP
-        write_clip(folder, shade=60 * (arm == "yellow"))
-        stem = folder / small_pai.CLIP
-        rollout(folder, arm=arm, output=f"{stem}_inference.json", vis_data=f"{stem}_vis_data.npz")
-    draw_overlay.main(["--folder", str(tmp_path)])
-    assert beside == {"original": False, "yellow": True}
-    video = tmp_path / "yellow" / small_pai.CLIP / f"{small_pai.CLIP}_overlay.mp4"
-    info = probe(video)
-    assert (info.width, info.height, info.frames, info.fps) == (960, 540, 56, 10.0)
-    assert (tmp_path / "original" / small_pai.CLIP / f"{small_pai.CLIP}_overlay.mp4").is_file()
-    last = read_frames(video)[51].astype(int)
-    colored = (last.max(axis=-1) - last.min(axis=-1))[300:, 300:] > 80  # paths on grey bars
-    assert colored.sum() > 50
-
-
-def test_a_rollout_without_its_video_is_named_and_the_others_are_drawn(rollout, tmp_path: Path) -> None:
-    for arm in ("a", "b"):
-        folder = tmp_path / arm / small_pai.CLIP
-        video = write_clip(folder)
-        stem = folder / small_pai.CLIP
-        rollout(folder, arm=arm, output=f"{stem}_inference.json", vis_data=f"{stem}_vis_data.npz")
-        if arm == "a":
-            video.unlink()
-    with pytest.raises(InputError, match=r"1 of 2 rollouts were not drawn; the first: .*no such file"):
-        draw_overlay.main(["--folder", str(tmp_path)])
-    assert (tmp_path / "b" / small_pai.CLIP / f"{small_pai.CLIP}_overlay.mp4").is_file()
-
-
-def test_a_video_longer_than_its_ego_motion_is_drawn_to_its_end(rollout, tmp_path: Path) -> None:
-    ego = small_pai.ego_motion(10.3, 11.6)  # to just after the future at t0
-    short = small_pai.write(tmp_path / "pai", ego=ego, video_seconds=5.5)
-    write_clip(tmp_path, count=118)
-    rollout(pai_root=short, output=tmp_path / "c_inference.json", vis_data=tmp_path / "c_vis_data.npz")
-    draw_overlay.main(["--folder", str(tmp_path)])
-    assert probe(tmp_path / "c_overlay.mp4").frames == 118
-
-
-def test_without_calibration_the_picture_says_that_it_is_a_pinhole(
-    rollout, root: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    shutil.copytree(root, tmp_path / "pai")
-    shutil.rmtree(tmp_path / "pai/calibration")
-    notes: list[str] = []
-
-    def spy(frame, camera, paths, labels, *rest):
-        assert not camera.calibrated
-        notes.extend(labels.notes)
-        return draw_frame(frame, camera, paths, labels, *rest)
-
-    monkeypatch.setattr("relane.overlay.draw_frame", spy)
-    write_clip(tmp_path)
-    rollout(pai_root=tmp_path / "pai", output=tmp_path / "c_inference.json", vis_data=tmp_path / "c_vis_data.npz")
-    draw_overlay.main(["--folder", str(tmp_path)])
-    assert set(notes) == {"no calibration: pinhole by field of view, off by tens of pixels"}

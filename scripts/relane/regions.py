@@ -96,8 +96,9 @@ def corridor_region(
         lines = [[_centre(m)] if m is not None else [] for m in maps]
     report["lines_per_frame"] = round(float(np.mean([len(these or ()) for these in lines])), 3)
     small = [mask if scale == 1 else _shrunk(mask, found[0].shape) for mask in masks]
-    width, shares = settings, np.zeros(0)
-    for width in (settings, replace(settings, width=WIDER * settings.width)):
+    # The road's middle says nothing of where paint is: wider, it would hit some by chance.
+    widths = [settings] if fallback else [settings, replace(settings, width=WIDER * settings.width)]
+    for width in widths:
         bands = _bands(grids, lines, width, scale)
         shares = outside_shares(found, _drawn(bands, grids, small, 1.0, round(dilate_size * scale)))
         missed = worst_stretch(shares, WINDOW)
@@ -105,10 +106,11 @@ def corridor_region(
             break
         report["reason"] = f"{missed:.0%} of the paint lay outside a corridor of {width.width:g} {width.unit}"
         fallback = "wider"
+    width_used: float | None = width.width
     if missed > MISSED:
-        fallback = "road"
+        fallback, width_used = "road", None
         shares = outside_shares(found, small)
-    report |= {"fallback": fallback, "outside_share": summary(shares), "width_used": width.width}
+    report |= {"fallback": fallback, "outside_share": summary(shares), "width_used": width_used}
     known = [grid.view.scaled(1 / scale) for grid in grids if grid]
     bottom = masks.shape[1] - 1 - float(np.median([view.row for view in known]))
     report |= {
@@ -162,9 +164,10 @@ def _lines(maps: Sequence[np.ndarray | None]) -> tuple[list[list[np.ndarray] | N
     for index, these in enumerate(own):
         nearest = found[np.abs(found - index).argmin()] if len(found) else -1
         lines.append(these or (own[nearest] if len(found) and abs(nearest - index) <= REACH_IN_TIME else None))
-    by_road = sum(these is None for these in lines)
-    counts = {"frames_with_lines": len(found), "frames_with_borrowed_lines": len(maps) - len(found) - by_road}
-    return lines, counts | {"frames_by_road": by_road}
+    borrowed = sum(these is not None and not mine for these, mine in zip(lines, own, strict=True))
+    by_road = sum(these is None and m is not None for these, m in zip(lines, maps, strict=True))
+    counts = {"frames_with_lines": len(found), "frames_with_borrowed_lines": borrowed, "frames_by_road": by_road}
+    return lines, counts
 
 
 def _bands(grids, lines, width: Corridor, scale: float) -> list[np.ndarray | None]:
