@@ -23,14 +23,14 @@ LAST_T0_US = max(T0_US)  # a clip's window may end here
 
 def clip_flags(wildcards) -> str:
     """The clip section; only a clip that can be driven has an instant to end its window at."""
-    anchor = config["clip"]["anchor"] if CLIPS[wildcards.video].drivable else "start"
-    return relane_config.flags({**IDENTITY["clip"], "anchor": anchor}, leave_out=("t0_us",))
+    of_driven = {} if wildcards.video in DRIVABLE else {"anchor": "start", "frame_choice": "nearest"}
+    return relane_config.flags({**IDENTITY["clip"], **of_driven}, leave_out=("t0_us",))
 
 
 def clip_instant(wildcards) -> int | None:
     """What of the last instant decides a clip's frames: nothing where none is driven, else the window's end, or, from
     the start, on which grid of times it lies."""
-    if not CLIPS[wildcards.video].drivable:
+    if wildcards.video not in DRIVABLE:
         return None
     period_us = 1e6 / config["clip"]["fps"]
     on_grid = config["clip"]["anchor"] == "start" and period_us.is_integer()

@@ -21,7 +21,8 @@ from relane import origin
 from relane.addresses import hide, hide_all
 from relane.digest import code_digest, lora_digest, weights_digest
 from relane.errors import InputError
-from relane.sheet import Clip, check_clips, read_sheet
+from relane.names import READ_BY_DRIVER
+from relane.sheet import Clip, check_clips, not_driven, read_sheet
 from relane.sources import resolve_local
 from relane.warm import client as warm_workers
 from relane.warm.lease import started
@@ -54,8 +55,7 @@ def read_edited() -> dict[tuple[str, str], relane_edited.EditedFile]:
     if not config["drive"]["videos"]:
         return {}
     found = relane_edited.load(config["drive"]["videos"], config["drive"]["video_name"])
-    drivable = [video for video, clip in CLIPS.items() if clip.drivable]
-    chosen = relane_edited.of_clips(found, drivable, EDIT_ARMS)
+    chosen = relane_edited.of_clips(found, DRIVABLE, EDIT_ARMS)
     relane_edited.check_local(chosen)
     hidden = [dataclasses.replace(file, uri=hide(file.uri), sidecar=hide(file.sidecar)) for file in chosen]
     return {(file.arm, file.video): file for file in hidden}
@@ -63,6 +63,9 @@ def read_edited() -> dict[tuple[str, str], relane_edited.EditedFile]:
 
 try:
     CLIPS, INSTRUCTIONS = read_inputs()
+    # Videos with ego motion, of cameras that the driving model reads.
+    READ = READ_BY_DRIVER[config["drive"]["cameras"]]
+    DRIVABLE = [video for video, clip in CLIPS.items() if clip.drivable and clip.camera in READ]
     # Sham is an edit like any other, but asked for the markings that the clip already has.
     EDIT_ARMS = (["sham"] if config["arms"]["sham"] else []) + list(INSTRUCTIONS)
     FOREIGN = read_edited()
@@ -91,7 +94,7 @@ DRIVE_ARMS = ["original", *(["floor"] if config["arms"]["floor"] else []), *EDIT
 
 # The instants to plan at. The first gives files their plain names, any further one adds `_t0_<microseconds>` to its own.
 T0_US = config["clip"]["t0_us"] if isinstance(config["clip"]["t0_us"], list) else [config["clip"]["t0_us"]]
-if config["clip"]["anchor"] == "t0" and any(clip.drivable for clip in CLIPS.values()):
+if config["clip"]["anchor"] == "t0" and DRIVABLE:
     # The driver looks back 0.3 s from its instant, so the window that ends at the last must begin before the first.
     if (config["clip"]["max_frames"] - 1) / config["clip"]["fps"] < (max(T0_US) - min(T0_US)) / 1e6 + 0.3:
         raise WorkflowError(

@@ -18,6 +18,17 @@ wildcard_constraints:
 
 # Keys of `drive` that say what is driven, and not how.
 DRIVE_PLAN = ("enabled", "together", "reasoning", "videos", "video_name", "videos_start_us")
+# The model reads ten frames a second: of a slower clip some would serve two of its slots, or stand off its clock.
+if config["drive"]["enabled"] and DRIVABLE and config["clip"]["fps"] < 10:
+    if not config["drive"]["allow_repeated_frames"]:
+        raise WorkflowError(
+            f"clip.fps: at {config['clip']['fps']} frames a second a clip has too few for the driving model's slots "
+            "0.1 s apart; set clip.fps to 10 or more, or, as the original study did, drive.allow_repeated_frames: true"
+        )
+# Said once, where the run is planned, and not by every job that reads this file again.
+if config["drive"]["enabled"] and workflow.is_main_process:
+    for left_out in not_driven(CLIPS.values(), READ):
+        print(f"not driven: {left_out}", file=sys.stderr)
 # The arms that one job drives in one batch; those edited elsewhere are not those of every clip.
 TOGETHER = [arm for arm in DRIVE_ARMS if arm not in FOREIGN_ARMS] if config["drive"]["together"] else []
 if TOGETHER and config["drive"]["reasoning"] == "shared":
@@ -88,7 +99,7 @@ def replaced_videos(run: str, arm: str, clip: str) -> list[str]:
     if arm in FOREIGN_ARMS:
         videos = [video for video in videos_of(clip) if (arm, video) in FOREIGN]
     else:
-        videos = [video for video in videos_of(clip) if CLIPS[video].drivable]
+        videos = [video for video in videos_of(clip) if video in DRIVABLE]
         if EDIT_ARMS and len(videos) > 1:
             usable = set(usable_videos(run))
             videos = [video for video in videos if video in usable]
@@ -173,6 +184,7 @@ rule drive_arm:
         arms=lambda wildcards: wildcards.arm,
         noise_keys=lambda wildcards: noise_key_of(wildcards.arm),
         t0_us=t0_us_of,
+        frame_choice=IDENTITY["clip"]["frame_choice"],
         reasoning=reasoning_of,
         reasoning_from=lambda wildcards, input: relane_config.flags({"reasoning_from": str(input.original) or None}),
         weights=weights("alpamayo"),
@@ -183,7 +195,7 @@ rule drive_arm:
         " {SCRIPTS:q}/drive.py --pai-root {params.pai_root:q}"
         " --clip-id {wildcards.clip:q} --videos {input.videos:q} --clip-jsons {input.sidecars:q} --arm {params.arms:q}"
         " --noise-key {params.noise_keys:q} --t0-us {params.t0_us} --alpamayo {config[checkpoints][alpamayo]:q} {params.flags}"
-        " --reasoning {params.reasoning} {params.reasoning_from} --device {resources.device}"
+        " --frame-choice {params.frame_choice} --reasoning {params.reasoning} {params.reasoning_from} --device {resources.device}"
         " --output {output.results:q} --vis-data {output.data:q} > {log:q} 2>&1"
 
 
@@ -251,7 +263,7 @@ def driven_clips(run: str) -> list[str]:
     if not config["drive"]["enabled"]:
         return []
     videos = usable_videos(run) if EDIT_ARMS else [video for _, video in FOREIGN]
-    return list(dict.fromkeys(CLIPS[video].clip_id for video in videos if CLIPS[video].drivable))
+    return list(dict.fromkeys(CLIPS[video].clip_id for video in videos if video in DRIVABLE))
 
 
 def rollouts(run: str, ending: str, words: bool = True, clips: list[str] | None = None) -> list[str]:
@@ -274,8 +286,8 @@ def no_driving_reason() -> str:
     """Why nothing is driven, for the report; empty where something is."""
     if not config["drive"]["enabled"]:
         return "driving is left out: drive.enabled is false"
-    if not any(CLIPS[video].drivable for video in CLIPS):
-        return "driving is left out: no ego motion comes with these clips (only a PhysicalAI-AV dataset has it)"
+    if not DRIVABLE:
+        return "driving is left out: " + "; ".join(not_driven(CLIPS.values(), READ))
     return ""
 
 

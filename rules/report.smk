@@ -11,8 +11,8 @@ CONFIG_RECORD = relane_config.canonical(config)
 def run_identity() -> dict:
     """The configuration that decides the run's results: no instant where none decides anything, no LoRA's place."""
     clip, idle = IDENTITY["clip"], []
-    if not any(clip.drivable for clip in CLIPS.values()):
-        idle = ["t0_us", "anchor"]
+    if not DRIVABLE:
+        idle = ["t0_us", "anchor", "frame_choice"]
     elif not config["drive"]["enabled"] and clip["anchor"] == "start":
         idle = ["t0_us"]
     clip = {key: value for key, value in clip.items() if key not in idle}

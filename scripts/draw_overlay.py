@@ -1,6 +1,7 @@
 """Draw a rollout over its arm's video: one rollout, or every rollout below a folder.
 
-Truth red, predictions in five colours, the original arm's in white, on the road by the clip's own f-theta calibration
+Truth red and predictions in five colours, a circle a waypoint, the original arm's in white and the ego history in grey,
+on the road by the clip's own f-theta calibration
 and extrinsics (a pinhole by the camera's field of view where a clip has none, and then the picture says so), and from
 above in an inset. Paths reveal themselves until t0. H.264, CRF 18.
 
@@ -16,7 +17,7 @@ from pathlib import Path
 import numpy as np
 
 from relane import cli
-from relane.errors import InputError
+from relane.errors import InputError, UndrivableError
 
 _NEEDED = ("pred_xyz", "gt_future_xyz", "ego_history_xyz")
 
@@ -116,15 +117,19 @@ def _camera(clip, name: str, width: int, height: int):
     """The calibrated camera at the video's size, or the pinhole and the note that says so."""
     from relane.camera import uncalibrated
 
-    camera = clip.camera(name)
+    why = "no calibration"
+    try:
+        camera = clip.camera(name)
+    except UndrivableError as error:
+        camera, why = None, str(error)
     if camera is None:
-        return uncalibrated(name, width, height), ["no calibration: pinhole by field of view, off by tens of pixels"]
+        return uncalibrated(name, width, height), [f"{why}: pinhole by field of view, off by tens of pixels"]
     return camera.resized(width, height), []
 
 
 def _drawn(args: argparse.Namespace, record: dict, video, size: tuple[int, int]) -> Iterator[np.ndarray]:
     from relane.overlay import draw_frame, revealed
-    from relane.pai import Clip, nearest, open_dataset
+    from relane.pai import Clip, open_dataset, pick
     from relane.video import iter_frames
 
     paths, t0_us = _paths(args, record), record["t0_us"]
@@ -132,9 +137,13 @@ def _drawn(args: argparse.Namespace, record: dict, video, size: tuple[int, int])
     camera, notes = _camera(clip, video.camera, *size)
     if record["complete_share"] < 1:
         notes.append(f"{1 - record['complete_share']:.0%} of the replies are incomplete")
+    notes += record.get("frame_notes", [])
+    first, last = clip.span
+    if video.t_us[0] < first or video.t_us[-1] > last:
+        notes.append(f"ego motion from {first / 1e6:.1f} to {last / 1e6:.1f} s only: elsewhere the paths stand still")
     labels = _labels(record, video.camera, notes)
-    xyz, rot = clip.poses(t0_us, video.t_us)
-    at = int(nearest(video.t_us, [t0_us])[0])
+    xyz, rot = clip.poses(t0_us, np.clip(video.t_us, first, last))
+    at = int(pick(video.t_us, [t0_us], record.get("frame_choice", "before"))[0])
     counts = revealed(len(video.t_us), at, paths.truth.shape[0])
     for number, (frame, shown) in enumerate(zip(iter_frames(video.path), counts, strict=True)):
         yield draw_frame(frame, camera, paths, labels, (xyz[number], rot[number]), shown)

@@ -4,9 +4,10 @@ Several arms go through the model in one batch, which takes hardly longer than o
 --vis-data then have a value an arm, and --videos the first arm's videos, then the second's, and so on.
 
 The clip's other cameras, its ego motion and the recorded future come from the PhysicalAI-AV data set. Frames are taken
-at t0 - 0.3, -0.2, -0.1 and 0 s by time. Random numbers are keyed by (seed, noise key, clip, t0, sample, step): every
-arm that is run with the same noise key shares them, however long its replies are. With --record-failures true a clip
-that cannot be driven at t0 leaves a record that says why (`success: false`) and an empty NPZ.
+by time, the last ones at or before t0 - 0.3, -0.2, -0.1 and 0 s. Random numbers are keyed by (seed, noise key, clip,
+t0, sample, step): every arm that is run with the same noise key shares them, however long its replies are. With
+--record-failures true a clip that cannot be driven at t0 leaves a record that says why (`success: false`) and an empty
+NPZ.
 """
 
 import argparse
@@ -22,7 +23,7 @@ from relane.errors import InputError, UndrivableError
 if TYPE_CHECKING:
     from relane.alpamayo.policy import Policy, Rollout
     from relane.alpamayo.scene import Scene
-    from relane.pai import Clip, Vehicle
+    from relane.pai import Clip
 
 TIME_STEP = 0.1  # seconds; the model's clock, not a property of any video
 # What `load` reads: a warm worker keeps the models for items that agree in these (relane.warm).
@@ -57,6 +58,19 @@ def parser() -> argparse.ArgumentParser:
     add("--reasoning", choices=("free", "shared"), default="free", help="shared: the original arm's words for all arms")
     add("--reasoning-from", help="inference JSON of the original arm, for --reasoning shared")
     add("--allow-late-frames", type=cli.true_or_false, default=False, help="take frames over half a period off")
+    add(
+        "--frame-choice",
+        choices=("before", "nearest"),
+        default="before",
+        help="before: the last frame at or before each instant, as the data set's loader does; nearest: the nearest",
+    )
+    add(
+        "--allow-repeated-frames",
+        type=cli.true_or_false,
+        default=False,
+        help="drive videos of fewer than 10 frames a second, whose frames serve two slots or are off the model's clock",
+    )
+    add("--save-frames", choices=("edited", "all"), default="edited", help="cameras whose frames go into --vis-data")
     add("--record-failures", type=cli.true_or_false, default=False, help="true: a clip's own fault is a record")
     add("--seed", type=int, default=42, help="part of every noise key")
     add("--device", default="auto", help="auto, cpu, cuda or cuda:N")
@@ -156,16 +170,17 @@ def _drive(args: argparse.Namespace, arms: list[argparse.Namespace], models: Mod
             yield failure(arm, scene), {}
             continue
         rollout = next(rollouts)
-        record = result(arm, models, scene, rollout, clip().vehicle(), seconds)
-        yield record | {"arms_in_call": together}, vis_data(scene, rollout)
+        record = result(arm, models, scene, rollout, seconds)
+        yield record | {"arms_in_call": together}, vis_data(scene, rollout, args.save_frames)
 
 
 def _scene(args: argparse.Namespace, clip: "Callable[[], Clip]") -> "Scene | UndrivableError":
     """What an arm shows the model; where its clip cannot be driven at t0, the reason, if it is to be recorded."""
-    from relane.alpamayo.scene import assemble
+    from relane.alpamayo.scene import FrameRules, assemble
 
+    rules = FrameRules(args.frame_choice, args.allow_late_frames, args.allow_repeated_frames)
     try:
-        return assemble(clip(), _edited(args), args.cameras, args.t0_us, args.allow_late_frames)
+        return assemble(clip(), _edited(args), args.cameras, args.t0_us, rules)
     except UndrivableError as error:
         if not args.record_failures:
             raise
@@ -206,32 +221,28 @@ def result(
     models: Models,
     scene: "Scene",
     rollout: "Rollout",
-    vehicle: "Vehicle | None",
     seconds: dict[str, float],
 ) -> dict[str, Any]:
     """The inference JSON: the thesis's fields first, then what a statistic needs to be redone."""
-    from relane.alpamayo.records import accuracy, backend, frame_times
-    from relane.alpamayo.scene import CAMERAS, FRAMES_PER_CAMERA
+    from relane.alpamayo.records import accuracy, backend, frame_times, seed_metrics, temporal_config
+    from relane.alpamayo.scene import CAMERAS
 
     config = models.policy.config
-    figures, peaks = accuracy(scene, rollout, vehicle), memory.peaks()
+    figures, peaks = accuracy(scene, rollout, scene.vehicle), memory.peaks()
     return {
         **_item(args),
         "min_ade_meters": figures["min_ade_k"],
         "reasoning_traces": [reply["cot"] for reply in rollout.text[0]],
-        "temporal_config": {
-            "time_step": TIME_STEP,
-            "num_history_steps": len(scene.history_xyz),
-            "num_future_steps": len(scene.future_xyz),
-            "num_frames": FRAMES_PER_CAMERA,
-        },
-        "metrics": {"inference_seconds": seconds["total"], **peaks},
+        "temporal_config": temporal_config(scene, TIME_STEP),
+        "metrics": {"inference_seconds": seconds["total"], **peaks} | seed_metrics(seconds["total"], peaks),
         "success": True,
         **_settings(args),
         "noise_scheme": "keyed by (seed, noise_key, clip_id, t0_us, sample[, step])",
         "cameras": list(scene.frames),
         "outside_training": args.cameras != len(CAMERAS[4]),
+        "frame_choice": args.frame_choice,
         "frame_times": frame_times(scene),
+        "frame_notes": list(scene.frame_notes),
         "sampling": {
             "top_p": args.top_p,
             "temperature": args.temperature,

@@ -47,7 +47,7 @@ def run(args: argparse.Namespace) -> None:
     from relane.effects.pairs import arm_order
     from relane.effects.study import read_rollout, study
     from relane.files import atomic_folder, read_json, write_json, write_text
-    from relane.runreport import run_report
+    from relane.runreport import off_clock, run_report
 
     if args.bootstrap < 100:
         raise InputError(f"bootstrap is {args.bootstrap}: an interval needs at least 100 draws, better 10000")
@@ -69,6 +69,7 @@ def run(args: argparse.Namespace) -> None:
     if reason:
         summary |= {"no_driving_reason": reason, "notes": [reason]}
     records = [{"arm": rollout.arm, **rollout.record} for rollout in rollouts]
+    summary["notes"] += off_clock(records)
 
     with atomic_folder(args.plots) as folder:
         if rollouts:

@@ -97,6 +97,7 @@ def run(args: argparse.Namespace, networks) -> None:
     name = args.video or Path(args.clip).stem
     result = {"video": name, "prompt": prompt, "width": info.width, "height": info.height, **comparison.result()}
     result |= {"clip_frames": info.frames, "edited_frames": probe(args.edited).frames, "psnr_cap_db": PSNR_CAP}
+    result |= {"fps": info.fps, "paths": {"clip": args.clip, "edited": args.edited, "masks": args.inpaint_masks}}
     result["seconds"] = {"evaluate": round(time.perf_counter() - began, 3)}
     result |= memory.peaks()
     write_text(args.text, as_text(result))

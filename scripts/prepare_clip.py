@@ -3,6 +3,8 @@
 The source is a row of the clip sheet: a local MP4, any fsspec URL of one, or a PhysicalAI-AV camera chunk zip. The
 clip is H.264, yuv420p, constant rate. With `--anchor t0` it is the window that ends at `--t0-us`, with `--anchor start`
 the first frames. The sidecar records, for each frame of the clip, the time that was wanted and that of the frame taken.
+For a clip that is driven (`--pai-root`) the frame taken is the last at or before the wanted time, as the data set's own
+loader does it; for any other video it is the nearest. The times of an MP4 that is driven are the data set's.
 """
 
 import argparse
@@ -16,7 +18,7 @@ import numpy as np
 
 from relane import cli, clips, foreign
 from relane.addresses import hide
-from relane.errors import InputError
+from relane.errors import InputError, UndrivableError
 from relane.files import sha256_file, write_json
 from relane.video import write_video
 
@@ -37,6 +39,12 @@ def parser() -> argparse.ArgumentParser:
         "--anchor", choices=("start", "t0"), default="start", help="the first frames, or the window up to t0"
     )
     p.add_argument("--t0-us", type=int, default=5_100_000, help="planning instant, microseconds on the source's clock")
+    p.add_argument(
+        "--frame-choice",
+        choices=("before", "nearest"),
+        default="before",
+        help="of a clip that is driven: the last frame at or before each instant, or the nearest",
+    )
     p.add_argument("--crf", type=int, default=18, help="H.264 quality, 0 (lossless) to 51")
     p.add_argument("--output", required=True, help="the clip, MP4")
     p.add_argument("--sidecar", required=True, help="its record, JSON")
@@ -52,17 +60,44 @@ def run(args: argparse.Namespace) -> None:
         )
     with tempfile.TemporaryDirectory(prefix="relane-clip-") as folder:
         source = clips.fetch(args.uri, args.pai_root, args.clip_id, args.camera, args.checksum, Path(folder))
-        window = Window(args, source)
+        source, times_from = with_times(args, source)
+        window = Window(args, source, times_from)
         window.write()
         record = window.record() | {"sha256": sha256_file(args.output)}
     write_json(args.sidecar, record)
 
 
+def with_times(args: argparse.Namespace, source: clips.Source) -> tuple[clips.Source, str]:
+    """The source with the data set's time of each frame, where it is an MP4 that is driven; and what was assumed.
+
+    An MP4 that was cut out of the data set has as many frames as the data set has times; of another one only the first
+    time can be used, and where there is none the first frame is assumed to be at 0.
+    """
+    if source.times_us is not None or not args.pai_root:
+        return source, ""
+    from relane.pai import Clip, open_dataset
+
+    try:
+        times = Clip(open_dataset(args.pai_root), args.clip_id).times(args.camera)
+    except UndrivableError:  # of no matter for the edit; the driving stage names it
+        times = None
+    if times is None:
+        return source, "assumed: its first frame at 0"
+    container, stream = clips.open_source(source)
+    with container:
+        frames = stream.frames or sum(1 for packet in container.demux(stream) if packet.pts is not None)
+    if frames == len(times):
+        return dataclasses.replace(source, times_us=times), ""
+    own = [now for now, _ in clips.timed_frames(source)]
+    shifted = times[0] + np.array(own, dtype=np.int64)
+    return dataclasses.replace(source, times_us=shifted), "assumed: its first frame at the data set's first"
+
+
 class Window:
     """The frames of one clip on their way from source to file, and what the sidecar says of them."""
 
-    def __init__(self, args: argparse.Namespace, source: clips.Source):
-        self.args, self.source = args, source
+    def __init__(self, args: argparse.Namespace, source: clips.Source, times_from: str = ""):
+        self.args, self.source, self.times_from = args, source, times_from
         container, stream = clips.open_source(source)
         with container:
             rate = stream.average_rate or stream.guessed_rate
@@ -89,11 +124,14 @@ class Window:
         args, label = self.args, self.source.label
         first_us, _ = self.first
         ends_at_t0 = args.anchor == "t0"
+        # What is driven never shows a frame before its time, and the last one until the next is due.
+        before = bool(args.pai_root) and args.frame_choice == "before"
+        pick, early = (clips.pick_before, 0) if before else (clips.pick_nearest, self.slack_us)
         if args.pai_root or ends_at_t0:
-            wanted = clips.wanted_times(first_us - self.slack_us, args.fps, args.max_frames, args.t0_us, ends_at_t0)
+            wanted = clips.wanted_times(first_us - early, args.fps, args.max_frames, args.t0_us, ends_at_t0)
         else:  # nothing to plan from: the clip starts at the first frame
             wanted = clips.wanted_times(first_us, args.fps, args.max_frames, first_us, False)
-        for picked in clips.pick_nearest(itertools.chain([self.first], self.timed), wanted, self.slack_us):
+        for picked in pick(itertools.chain([self.first], self.timed), wanted, self.slack_us):
             image = clips.to_rgb(picked.frame)
             self.shape = self.shape or image.shape[:2]
             if image.shape[:2] != self.shape:
@@ -160,6 +198,7 @@ class Window:
             "changes": self.changes,
             "colour": dataclasses.asdict(self.colour),  # code points of ITU-T H.273, as the clip is tagged
             "max_error_us": self._max_error_us(),
+            **({"times_from": self.times_from} if self.times_from else {}),
             "t_us": self.t_us,
             "wanted_us": self.wanted_us,
         }

@@ -142,7 +142,8 @@ def segment(args: argparse.Namespace, models: "RoadSegmenter", clock: Clock) -> 
             feed((waiting.popleft(), mask))
     facts = {"frames": count, "width": info.width, "height": info.height, "fps": info.fps}
     facts["coverage"] = {"mean": sum(covered) / count, "min": min(covered), "first": covered[0]}
-    return facts | {"points": points, "negative_points": negative}
+    dropped = [point for point in points if point not in models.points_used]
+    return facts | {"points": points, "points_dropped": dropped, "negative_points": negative}
 
 
 def run(args: argparse.Namespace, models: "RoadSegmenter") -> None:

@@ -5,6 +5,7 @@ that says what was chosen, what was found and, where nothing was found, what was
 """
 
 import argparse
+import sys
 from pathlib import Path
 
 from relane import cli
@@ -52,6 +53,8 @@ def run(args: argparse.Namespace, models: None = None) -> None:
         for mask in region:
             append(mask)
             covered.append(coverage(mask))
+    if report.get("reason"):
+        print(f"{args.clip}: {report['reason']}; instead: {report['fallback']}", file=sys.stderr)
     write_json(
         args.sidecar,
         {

@@ -1,7 +1,6 @@
-"""drive.py and draw_overlay.py on a small data set and the tiny driver."""
+"""drive.py on a small data set and the tiny driver."""
 
 import json
-import shutil
 from pathlib import Path
 
 import draw_overlay
@@ -11,13 +10,10 @@ import pytest
 
 from relane.alpamayo.scene import CAMERAS, open_edited
 from relane.errors import InputError
-from relane.files import read_json, write_json
-from relane.overlay import draw_frame
-from relane.video import probe, read_frames, write_video
+from relane.files import read_json
+from relane.video import probe
 from tests.alpamayo import small_pai
-
-T0 = 5_100_000
-VIDEO = f"{small_pai.CLIP}.{small_pai.FRONT}"
+from tests.rollouts import T0, VIDEO, arguments, roll, write_clip
 
 
 @pytest.fixture(scope="module")
@@ -30,60 +26,10 @@ def models(tiny):
     return drive.load(drive.parser().parse_args(arguments(Path("none"), Path("none"), tiny)))
 
 
-def write_clip(
-    folder: Path,
-    *,
-    fps: float = 10,
-    count: int = 56,
-    first_us: int = 1_500,
-    shade: int = 0,
-    camera: str = small_pai.FRONT,
-) -> Path:
-    """An edited video whose frame n shows n, with its sidecar; `shade` is added to every pixel."""
-    folder.mkdir(parents=True, exist_ok=True)
-    video = f"{small_pai.CLIP}.{camera}"
-    path = folder / f"{video}_vp_edit_sample0.mp4"
-    frames = [np.clip(small_pai.bits(n).astype(int) + shade, 0, 255).astype(np.uint8) for n in range(count)]
-    write_video(path, frames, fps)
-    times = (first_us + np.round(np.arange(count) * 1e6 / fps)).astype(int).tolist()
-    write_json(folder / f"{video}.json", {"clip_id": small_pai.CLIP, "camera": camera, "t_us": times})
-    return path
-
-
-def arguments(root: Path, folder: Path, tiny, **changes: object) -> list[str]:
-    """A command line; `None` leaves a flag out."""
-    flags = {
-        "pai_root": root,
-        "clip_id": small_pai.CLIP,
-        "videos": folder / f"{VIDEO}_vp_edit_sample0.mp4",
-        "clip_jsons": folder / f"{VIDEO}.json",
-        "arm": "yellow",
-        "alpamayo": tiny("alpamayo"),
-        "num_traj_samples": 3,
-        "device": "cpu",
-        "dtype": "float32",
-        "output": folder / "inference.json",
-        "vis_data": folder / "vis_data.npz",
-    } | changes
-    line = []
-    for key, value in flags.items():
-        if value is not None:
-            values = value if isinstance(value, list) else [value]
-            line += [f"--{key.replace('_', '-')}", *map(str, values)]
-    return line
-
-
 @pytest.fixture
 def rollout(root: Path, tiny, models, tmp_path: Path):
     """rollout(folder, **flags) drives one arm and returns its JSON and NPZ."""
-
-    def go(folder: Path = tmp_path, **changes: object):
-        args = drive.parser().parse_args(arguments(root, folder, tiny, **changes))
-        drive.run(args, models)
-        with np.load(args.vis_data[0]) as data:
-            return read_json(args.output[0]), dict(data)
-
-    return go
+    return lambda folder=tmp_path, **changes: roll(models, arguments(root, folder, tiny, **changes))
 
 
 def test_one_arm_gives_the_record_and_the_arrays(rollout, tmp_path: Path) -> None:
@@ -116,7 +62,6 @@ def test_one_arm_gives_the_record_and_the_arrays(rollout, tmp_path: Path) -> Non
 @pytest.mark.parametrize(
     ("fps", "numbers"),
     [
-        (8, [38, 39, 40, 41]),
         (10, [48, 49, 50, 51]),
         (25, [120, 122, 125, 127]),
         (30, [144, 147, 150, 153]),
@@ -128,10 +73,12 @@ def test_edited_frames_are_taken_by_time_at_any_rate(rollout, tmp_path: Path, fp
     assert record["v0_mps"] == pytest.approx(10.3, abs=0.01)  # the clock is the model's, whatever the video's is
     assert [small_pai.number_of(image) for image in data["image_frames"]] == numbers
     times = record["frame_times"][small_pai.FRONT]
-    assert max(map(abs, times["error_us"])) <= 0.5e6 / fps
+    assert -1e6 / fps < min(times["error_us"]) <= max(times["error_us"]) <= 0
     assert times["times_from"] == "sidecar"
     # The other cameras come from the data set, at its own 30 fps.
-    assert max(map(abs, record["frame_times"]["camera_front_tele_30fov"]["error_us"])) <= 16_667
+    tele = record["frame_times"]["camera_front_tele_30fov"]["error_us"]
+    assert -33_334 <= min(tele) <= max(tele) <= 0
+    assert (record["frame_choice"], record["frame_notes"]) == ("before", [])
 
 
 def test_arms_share_noise_and_the_floor_does_not(rollout, tmp_path: Path) -> None:
@@ -301,7 +248,9 @@ def test_without_a_sidecar_times_are_assumed_and_said_to_be(rollout, tmp_path: P
         ({}, {"num_traj_samples": 0}, "num_traj_samples is 0"),
         ({}, {"reasoning": "shared"}, "needs --reasoning-from"),
         ({}, {"videos": "dashcam.mp4"}, "cannot tell clip and camera from this name"),
-        ({"first_us": 4_860_000}, {}, "more than half a frame period"),
+        ({"first_us": 4_860_000}, {}, "no frame at or before 4800000 us"),
+        ({"first_us": 4_860_000}, {"frame_choice": "nearest"}, "more than half a frame period"),
+        ({"fps": 8}, {}, "set drive.allow_repeated_frames"),
     ],
 )
 def test_bad_input_is_one_message_and_no_file(rollout, tmp_path: Path, clip: dict, flags: dict, message: str) -> None:
@@ -314,8 +263,59 @@ def test_bad_input_is_one_message_and_no_file(rollout, tmp_path: Path, clip: dic
 
 def test_late_frames_pass_when_config_allows_them(rollout, tmp_path: Path) -> None:
     write_clip(tmp_path, first_us=4_860_000)
-    record, _ = rollout(allow_late_frames="true")
-    assert record["frame_times"][small_pai.FRONT]["error_us"][0] == 60_000
+    for choice in ("before", "nearest"):
+        record, _ = rollout(allow_late_frames="true", frame_choice=choice)
+        assert record["frame_times"][small_pai.FRONT]["error_us"][0] == 60_000
+        assert "serves two slots" in record["frame_notes"][0]
+
+
+def test_the_original_studys_eight_frames_a_second_are_driven_where_config_says_so_and_it_is_told(
+    rollout, tmp_path: Path
+) -> None:
+    write_clip(tmp_path, fps=8, first_us=100_000)
+    record, data = rollout(allow_repeated_frames="true")
+    assert [time - T0 for time in record["frame_times"][small_pai.FRONT]["t_us"]] == [-375_000, -250_000, -125_000, 0]
+    assert [small_pai.number_of(image) for image in data["image_frames"]] == [37, 38, 39, 40]
+    assert record["temporal_config"]["vp_video_fps"] == 8
+    assert record["temporal_config"]["time_step"] == 0.1
+    (note,) = record["frame_notes"]
+    assert "8 frames a second and the model reads 10" in note
+
+
+def test_a_clip_of_fewer_frames_than_slots_is_recorded_as_not_driven(rollout, tmp_path: Path) -> None:
+    write_clip(tmp_path, fps=8)
+    record, _ = rollout(record_failures="true")
+    assert not record["success"]
+    assert "serves two slots" in record["error"]
+
+
+def test_the_record_has_the_fields_of_the_thesis_under_its_names(rollout, tmp_path: Path) -> None:
+    write_clip(tmp_path, fps=25, count=160)
+    record, _ = rollout()
+    clock = record["temporal_config"]
+    assert {name: clock[name] for name in ("vp_video_fps", "time_step_seconds", "num_frames_per_camera")} == {
+        "vp_video_fps": 25.0,
+        "time_step_seconds": 0.1,
+        "num_frames_per_camera": 4,
+    }
+    assert clock["frame_window_seconds"] == pytest.approx(0.3)
+    metrics = record["metrics"]
+    assert metrics["inference_time_seconds"] == record["seconds"]["total"] > 0
+    assert 0 < metrics["ram_used_mb"] <= metrics["ram_peak_mb"]
+    assert metrics["ram_peak_mb"] == pytest.approx(record["host_peak_bytes"] / 1024**2, rel=0.5)
+    assert metrics["gpu_memory_used_gb"] <= metrics["gpu_memory_peak_gb"] == record["gpu_peak_bytes"] / 1024**3
+
+
+def test_the_frames_of_all_cameras_are_saved_on_request(rollout, tmp_path: Path) -> None:
+    write_clip(tmp_path)
+    edited = rollout()[1]["image_frames"]
+    _, data = rollout(save_frames="all")
+    assert edited.shape == (4, 36, 64, 3)
+    assert data["image_frames"].shape == (4, 4, 36, 64, 3)
+    front = data["camera_indices"].tolist().index(1)
+    assert (data["image_frames"][front] == edited).all()
+    tele = [small_pai.number_of(image) for image in data["image_frames"][3]]
+    assert tele == [143, 146, 149, 152]
 
 
 def test_a_camera_that_the_model_does_not_read_is_bad_input(rollout, tmp_path: Path) -> None:
@@ -340,59 +340,3 @@ def test_a_sidecar_of_another_video_is_bad_input(tmp_path: Path) -> None:
         sidecar.write_text(json.dumps(record | wrong))
         with pytest.raises(InputError, match=str(sidecar)):
             open_edited(path, sidecar)
-
-
-def test_every_rollout_of_a_folder_is_drawn_beside_it(rollout, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    beside: dict[str, bool] = {}
-
-    def spy(frame, camera, paths, labels, *rest):
-        beside[labels.arm] = paths.original is not None
-        return draw_frame(frame, camera, paths, labels, *rest)
-
-    monkeypatch.setattr("relane.overlay.draw_frame", spy)
-    for arm in ("original", "yellow"):
-        folder = tmp_path / arm / small_pai.CLIP
-        write_clip(folder, shade=60 * (arm == "yellow"))
-        stem = folder / small_pai.CLIP
-        rollout(folder, arm=arm, output=f"{stem}_inference.json", vis_data=f"{stem}_vis_data.npz")
-    draw_overlay.main(["--folder", str(tmp_path)])
-    assert beside == {"original": False, "yellow": True}
-    video = tmp_path / "yellow" / small_pai.CLIP / f"{small_pai.CLIP}_overlay.mp4"
-    info = probe(video)
-    assert (info.width, info.height, info.frames, info.fps) == (960, 540, 56, 10.0)
-    assert (tmp_path / "original" / small_pai.CLIP / f"{small_pai.CLIP}_overlay.mp4").is_file()
-    last = read_frames(video)[51].astype(int)
-    colored = (last.max(axis=-1) - last.min(axis=-1))[300:, 300:] > 80  # paths on grey bars
-    assert colored.sum() > 50
-
-
-def test_a_rollout_without_its_video_is_named_and_the_others_are_drawn(rollout, tmp_path: Path) -> None:
-    for arm in ("a", "b"):
-        folder = tmp_path / arm / small_pai.CLIP
-        video = write_clip(folder)
-        stem = folder / small_pai.CLIP
-        rollout(folder, arm=arm, output=f"{stem}_inference.json", vis_data=f"{stem}_vis_data.npz")
-        if arm == "a":
-            video.unlink()
-    with pytest.raises(InputError, match=r"1 of 2 rollouts were not drawn; the first: .*no such file"):
-        draw_overlay.main(["--folder", str(tmp_path)])
-    assert (tmp_path / "b" / small_pai.CLIP / f"{small_pai.CLIP}_overlay.mp4").is_file()
-
-
-def test_without_calibration_the_picture_says_that_it_is_a_pinhole(
-    rollout, root: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    shutil.copytree(root, tmp_path / "pai")
-    shutil.rmtree(tmp_path / "pai/calibration")
-    notes: list[str] = []
-
-    def spy(frame, camera, paths, labels, *rest):
-        assert not camera.calibrated
-        notes.extend(labels.notes)
-        return draw_frame(frame, camera, paths, labels, *rest)
-
-    monkeypatch.setattr("relane.overlay.draw_frame", spy)
-    write_clip(tmp_path)
-    rollout(pai_root=tmp_path / "pai", output=tmp_path / "c_inference.json", vis_data=tmp_path / "c_vis_data.npz")
-    draw_overlay.main(["--folder", str(tmp_path)])
-    assert set(notes) == {"no calibration: pinhole by field of view, off by tens of pixels"}

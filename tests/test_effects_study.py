@@ -331,3 +331,18 @@ def test_bad_settings_are_named(tmp_path, flags):
     ]
     with pytest.raises(InputError):
         script.main(["--run", "x", *names, *flags])
+
+
+def test_frames_off_the_models_clock_are_told_in_the_notes_and_the_report(tmp_path):
+    told = "camera_front_wide_120fov: it has 8 frames a second and the model reads 10"
+    names = [
+        write_rollout(tmp_path / "in", arm, "clip0", arc() + np.zeros((3, 1, 3)), frame_notes=[told])
+        for arm in ("original", "single-white-dashed")
+    ]
+    result = call(tmp_path, "--inferences", *names)
+    for text in ("\n".join(result["notes"]), (tmp_path / "r.txt").read_text()):
+        assert "2 of 2 rollouts were shown frames that do not keep the model's clock" in text
+        assert told in text
+    plain = tmp_path / "plain"
+    result = call(plain, "--inferences", *write_study(plain / "in", 1))
+    assert "clock" not in "\n".join(result["notes"]) + (plain / "r.txt").read_text()

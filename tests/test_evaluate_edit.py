@@ -311,3 +311,12 @@ def test_a_weights_folder_that_is_there_but_wrong_is_an_error_not_an_absent_metr
 def test_the_score_needs_a_text(tmp_path: Path, tiny):
     with pytest.raises(InputError, match="--prompt or --first-frame-json"):
         Case(tmp_path, road(), road(), masks()).run("--clip-score-model", str(tiny("clip")), prompt="")
+
+
+def test_the_text_names_the_rate_and_the_files(tmp_path: Path):
+    case = Case(tmp_path, road(), road(), masks())
+    result = case.run()
+    assert "Rate: 10 frames a second" in case.text
+    assert result["fps"] == 10
+    for name in ("clip", "edited", "masks"):
+        assert f"{name.capitalize()}: {result['paths'][name]}" in case.text

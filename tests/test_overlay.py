@@ -10,6 +10,7 @@ import pytest
 from relane.camera import FTheta, RigCamera, yaw_mount
 from relane.errors import InputError
 from relane.overlay import (
+    GREY,
     INSET,
     RED,
     SAMPLE_COLORS,
@@ -76,6 +77,31 @@ def test_predictions_take_turns_with_five_colours() -> None:
 def test_what_lies_behind_the_camera_is_not_drawn() -> None:
     backwards = line(0) * [-1, 1, 1]
     assert not road(drawn(Paths(backwards, backwards[None], HISTORY))).any()
+
+
+@pytest.mark.parametrize(("of", "radius"), [("truth", 5), ("prediction", 4)])
+def test_every_waypoint_is_a_circle_on_the_road(of: str, radius: int) -> None:
+    places = {"truth": line(0.0), "prediction": line(2.0)}
+    picture = road(drawn(Paths(places["truth"], places["prediction"][None], HISTORY)))
+    found = near(picture, RED if of == "truth" else SAMPLE_COLORS[0])
+    for x in (9, 10):  # far enough from their neighbours to stand alone
+        (u, v), _ = CAMERA.project(places[of][x - 1])
+        distance = np.linalg.norm(found - (u, v), axis=1)
+        disc = np.count_nonzero(distance <= radius + 0.5)
+        assert disc == pytest.approx(np.pi * radius**2, rel=0.2)
+        aside = found[(distance > radius + 1.5) & (np.abs(found[:, 1] - v) < 2)]
+        assert not len(aside)
+
+
+def test_where_the_car_has_been_is_drawn_while_the_camera_still_sees_it() -> None:
+    before = np.array([-15.0, 0.0, 0.0]), np.eye(3)  # a second and a half before t0
+    nothing = np.full((1, 3), -1.0)  # behind every camera
+    history = HISTORY + np.array([0, 2.0, 0])
+    picture = road(drawn(Paths(nothing, nothing[None], history), pose=before))
+    for place in history[8:13]:
+        pixel, _ = CAMERA.project(place - before[0])
+        assert np.linalg.norm(near(picture, GREY) - pixel, axis=1).min() < 2
+    assert not len(near(road(drawn(Paths(nothing, nothing[None], history))), GREY))  # at t0 it lies behind
 
 
 def test_the_path_stays_on_the_road_while_the_car_drives() -> None:

@@ -40,9 +40,9 @@ def test_history_ends_at_the_origin_and_future_starts_a_step_after_it(root: Path
     assert clip.future(T0)[0][0, 0] == pytest.approx(1.03, abs=1e-4)
 
 
-def test_frames_are_those_nearest_in_time_with_their_errors(root: Path) -> None:
+def test_the_nearest_frames_may_be_asked_for_and_come_with_their_errors(root: Path) -> None:
     frames = Clip(open_dataset(root), small_pai.CLIP).frames(
-        "camera_front_tele_30fov", [4_800_000, 4_916_667, 5_100_000]
+        "camera_front_tele_30fov", [4_800_000, 4_916_667, 5_100_000], "nearest"
     )
     # The seventh camera fires 9 ms late: frame n is at n / 30 s + 9 ms.
     assert [small_pai.number_of(image) for image in frames.images] == [144, 147, 153]

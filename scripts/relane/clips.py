@@ -38,7 +38,7 @@ class Source:
 
 @dataclass(frozen=True)
 class Picked:
-    """One frame of the window: the time asked for, the time of the frame that was nearest, and that frame."""
+    """One frame of the window: the time asked for, the time of the frame that was taken for it, and that frame."""
 
     wanted_us: int
     t_us: int
@@ -299,6 +299,28 @@ def pick_nearest(frames: Iterable[tuple[int, av.VideoFrame]], wanted: list[int],
     while before is not None and target is not None and target <= before[0] + slack_us:
         yield Picked(target, *before)
         target = next(wanted_left, None)
+
+
+def pick_before(frames: Iterable[tuple[int, av.VideoFrame]], wanted: list[int], slack_us: int) -> Iterator[Picked]:
+    """For each wanted time (ascending) the last frame that is not after it, as PhysicalAI-AV's own loader takes it.
+
+    Times before the first frame are left out, and so are those more than `slack_us` after the last one. Holds two
+    frames, whatever the source's length.
+    """
+    left = iter(wanted)
+    target = next(left, None)
+    before: tuple[int, av.VideoFrame] | None = None
+    for now, frame in frames:
+        while target is not None and target < now:
+            if before is not None:
+                yield Picked(target, *before)
+            target = next(left, None)
+        if target is None:
+            return
+        before = (now, frame)
+    while before is not None and target is not None and target <= before[0] + slack_us:
+        yield Picked(target, *before)
+        target = next(left, None)
 
 
 # Pixels

@@ -19,7 +19,7 @@ import numpy as np
 
 from relane.errors import InputError
 from relane.files import atomic_file
-from relane.road_points import POINTS, Point
+from relane.road_points import POINTS, Point, on_road
 
 if TYPE_CHECKING:
     import torch
@@ -200,6 +200,17 @@ class RoadSegmenter:
         if not points:
             raise InputError("sam2.points: at least one point on the road is needed")
         images = self._sam2.FrameStream(frames, count, self.predictor.image_size)
+        state, first = self._ask(images, points, negative_points)
+        self.points_used = list(points)
+        if [tuple(point) for point in points] == list(POINTS):
+            # The default points know nothing of this picture: those that hit a vehicle are left out.
+            guess = (first > 0).cpu().numpy()
+            self.points_used = on_road(self._sam2.picture(images[0]), guess, POINTS)
+            if len(self.points_used) < len(points):
+                state, first = self._ask(images, self.points_used, negative_points)
+        return state, first
+
+    def _ask(self, images, points, negative_points):
         state = self._sam2.new_state(self.predictor, images)
         where = np.array([*points, *negative_points], np.float32)
         labels = np.array([1] * len(points) + [0] * len(negative_points), np.int32)

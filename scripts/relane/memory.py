@@ -40,3 +40,14 @@ def peaks() -> dict[str, int]:
     unit = 1 if sys.platform == "darwin" else 1024  # macOS counts in bytes, Linux in KiB
     host = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * unit
     return {"gpu_peak_bytes": gpu_peak(), "host_peak_bytes": host}
+
+
+def in_use() -> tuple[int, int]:
+    """Bytes that this process holds now: on its GPUs together (0 without one), and on the host (0 where unknown)."""
+    cuda = _cuda()
+    gpu = sum(cuda.memory_allocated(device) for device in range(cuda.device_count())) if cuda else 0
+    try:
+        pages = int(Path("/proc/self/statm").read_text().split()[1])
+    except (OSError, ValueError):  # Linux only
+        return gpu, 0
+    return gpu, pages * resource.getpagesize()

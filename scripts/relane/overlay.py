@@ -16,7 +16,8 @@ RED = (255, 40, 40)
 GREY = (150, 150, 150)
 WHITE = (255, 255, 255)
 SAMPLE_COLORS = ((60, 220, 90), (70, 140, 255), (255, 190, 40), (220, 90, 255), (60, 225, 225))
-TRUTH_WIDTH, SAMPLE_WIDTH, ORIGINAL_WIDTH = 3, 2, 1
+TRUTH_WIDTH, SAMPLE_WIDTH, ORIGINAL_WIDTH, HISTORY_WIDTH = 3, 2, 1, 2
+TRUTH_RADIUS, SAMPLE_RADIUS = 5, 4  # pixels, of the circles at the waypoints on the camera's picture
 INSET = 250  # pixels, for pictures at least twice as high
 MIN_WIDTH = 960  # smaller videos are scaled up before drawing, or no text could be read
 _FONT = cv2.FONT_HERSHEY_SIMPLEX
@@ -77,16 +78,20 @@ def draw_frame(
     pose: tuple[np.ndarray, np.ndarray],
     shown: int,
 ) -> np.ndarray:
-    """One frame (H, W, 3) uint8 RGB with paths, inset, legend and head-up line, at `output_size`.
+    """One frame (H, W, 3) uint8 RGB with paths, their waypoints, inset, legend and head-up line, at `output_size`.
 
     `camera` is that of the frame as it comes; `pose` the rig's xyz (3,) and rot (3, 3) at the frame's time in the rig
     frame at t0; `shown` the number of waypoints to draw. What lies behind the camera is not drawn.
     """
     picture = _enlarged(frame)
     camera = camera.resized(picture.shape[1], picture.shape[0])
+    radius = {TRUTH_WIDTH: TRUTH_RADIUS, SAMPLE_WIDTH: SAMPLE_RADIUS}
+    pixels, seen = camera.project(into_rig(paths.history, *pose))
+    _polyline(picture, pixels, seen, GREY, HISTORY_WIDTH)
     for points, color, thickness in _strokes(paths, shown):
         pixels, seen = camera.project(into_rig(points, *pose))
         _polyline(picture, pixels, seen, color, thickness)
+        _circles(picture, pixels[1:], seen[1:], color, radius.get(thickness, 0))
     _inset(picture, paths, pose, shown)
     below = _head_up(picture, labels, paths.displacement)
     _legend(picture, paths, below)
@@ -134,6 +139,13 @@ def _polyline(
             cv2.polylines(picture, [points], False, color, thickness, cv2.LINE_AA, 4)
 
 
+def _circles(picture: np.ndarray, pixels: np.ndarray, seen: np.ndarray, color: tuple[int, int, int], radius: int):
+    """A filled circle at each seen point; the farthest first, so that near ones cover far ones and not the reverse."""
+    inside = seen & (np.abs(np.where(seen[:, None], pixels, -1e6)) < 2 * max(picture.shape)).all(axis=1)
+    for u, v in np.round(pixels[inside] * 16).astype(int)[::-1].tolist() if radius else ():
+        cv2.circle(picture, (u, v), radius * 16, color, -1, cv2.LINE_AA, 4)
+
+
 def _inset(picture: np.ndarray, paths: Paths, pose: tuple[np.ndarray, np.ndarray], shown: int) -> None:
     """Bird's-eye view at the bottom left, x up: history grey, truth red, predictions; the whole future fits.
 
@@ -178,6 +190,7 @@ def _legend(picture: np.ndarray, paths: Paths, below: int) -> None:
     """Top right, under the head-up line, which ends at row `below`."""
     rows: list[tuple[str, Sequence[tuple[int, int, int]], int]] = [
         ("recorded", (RED,), TRUTH_WIDTH),
+        ("driven so far", (GREY,), HISTORY_WIDTH),
         (f"this arm, K={len(paths.predictions)}", SAMPLE_COLORS[: len(paths.predictions)], SAMPLE_WIDTH),
     ]
     if paths.original is not None:

@@ -1,121 +1,30 @@
-"""PhysicalAI-AV clips: ego motion, camera frames by time, calibration; from a folder, a hub cache or streamed.
+"""PhysicalAI-AV clips: ego motion, camera frames by time, calibration.
 
-A root is one of
-    a folder                    with features.csv in it: read in place, without any network
-    a hub cache folder          with datasets--... in it: read through physical_ai_av, offline
-    hf://owner/name@revision    the default hub cache; what is not there is streamed when HF_TOKEN is set
 Times are int64 microseconds on the data set's clock. Ego motion comes out in the rig frame at t0: x forward, y left,
 z up, metres. The model's clock is 10 Hz whatever rate a video has: 16 poses of history, 64 of future, 0.1 s apart.
 """
 
-import contextlib
 import difflib
 import functools
 import io
-import os
-import re
 import zipfile
-from collections.abc import Iterator
+import zlib
 from dataclasses import dataclass
-from pathlib import Path
 
 import av
 import numpy as np
 import pandas as pd
 
 from relane.camera import FTheta, RigCamera
+from relane.egomotion import gap, read_egomotion
 from relane.errors import InputError, UndrivableError
+from relane.pai_roots import open_dataset as open_dataset  # a clip is of an open data set
 
 STEP_US = 100_000
 HISTORY_STEPS, FUTURE_STEPS = 16, 64
-_REPOSITORY = "nvidia/PhysicalAI-Autonomous-Vehicles"
-_NO_REVISION = "f" * 40  # a plain folder has no revision; the interface wants one and then asks nobody
-
-
-def open_dataset(root: str | Path):
-    """Open a root (see above) as a `physical_ai_av.PhysicalAIAVDatasetInterface`.
-
-    Raises InputError when the folder is no data set, or when a hub revision is missing or cannot be reached.
-    """
-    root = str(root)
-    if root.startswith("hf://"):
-        return _open_hub(root)
-    folder = Path(root)
-    if (folder / "features.csv").is_file():
-        return _local_interface()(folder)
-    caches = sorted(folder.glob("datasets--*/refs/main"))
-    if not caches:
-        raise InputError(
-            f"{root}: neither a PhysicalAI-AV folder (features.csv) nor a hub cache (datasets--.../refs/main); "
-            "set pai_root to one, or to hf://owner/name@revision"
-        )
-    repository = caches[0].parents[1].name.removeprefix("datasets--").replace("--", "/", 1)
-    return _hub_interface(root, repository, caches[0].read_text().strip(), folder)
-
-
-def _open_hub(root: str):
-    match = re.fullmatch(r"hf://(?:datasets/)?([\w.-]+/[\w.-]+)(?:@([\w./-]+))?", root.rstrip("/"))
-    if match is None:
-        raise InputError(f"{root}: expected hf://owner/name@revision")
-    if os.environ.get("HF_TOKEN"):
-        # The scripts forbid the hub to model libraries; this root and the token say that here it is meant.
-        os.environ["HF_HUB_OFFLINE"] = "0"
-        import huggingface_hub.constants
-
-        huggingface_hub.constants.HF_HUB_OFFLINE = False
-    return _hub_interface(root, match[1], match[2] or "main", None)
-
-
-def _hub_interface(root: str, repository: str, revision: str, cache: Path | None):
-    import physical_ai_av
-
-    try:
-        # No threshold: at its default of 10 GB the interface would wait for an answer from a terminal.
-        return physical_ai_av.PhysicalAIAVDatasetInterface(
-            revision, repo_id=repository, cache_dir=cache, confirm_download_threshold_gb=float("inf")
-        )
-    except Exception as error:  # each cause has its own class: no network, no token, gate not accepted, not cached
-        raise InputError(
-            f"{root}: cannot be opened ({type(error).__name__}); fetch its files first, or set HF_TOKEN for an "
-            "account that has accepted the data set's licence"
-        ) from None
-
-
-@functools.cache
-def _local_interface():
-    """The interface class over a plain folder: it looks for files there and never asks the hub."""
-    import physical_ai_av
-
-    class LocalInterface(physical_ai_av.PhysicalAIAVDatasetInterface):
-        def __init__(self, folder: Path) -> None:
-            self.folder = folder
-            try:
-                super().__init__(revision=_NO_REVISION, token=False)
-            except (FileNotFoundError, KeyError, ValueError) as error:
-                raise InputError(f"{folder}: not a complete PhysicalAI-AV folder ({error})") from None
-
-        def _get_cached_path(self, filename: str) -> str | None:
-            path = self.folder / filename
-            return str(path) if path.is_file() else None
-
-        def is_file_cached(self, filename: str) -> bool:
-            return self._get_cached_path(filename) is not None
-
-        def _has_file(self, filename: str) -> bool:
-            return self.is_file_cached(filename)
-
-        def download_file(self, filename: str, **_) -> str:
-            path = self._get_cached_path(filename)
-            if path is None:
-                raise FileNotFoundError(self.folder / filename)
-            return path
-
-        @contextlib.contextmanager
-        def open_file(self, filename: str, mode: str = "rb", maybe_stream: bool = False) -> Iterator[io.BufferedReader]:
-            with open(self.download_file(filename), mode) as file:
-                yield file
-
-    return LocalInterface
+# Time stamps are rounded to whole microseconds, and cameras jitter by less than a millisecond.
+JITTER_US = 1_000
+_UNREADABLE = (OSError, ValueError, KeyError, EOFError, zipfile.BadZipFile, zlib.error)
 
 
 @dataclass(frozen=True)
@@ -155,24 +64,67 @@ class Clip:
             hint = f"; near it: {', '.join(near)}" if near else "; correct the clip id, or fetch the clip"
             raise UndrivableError(f"clip {clip_id!r} is not among the {len(known)} clips of {self.root}{hint}")
 
-    def _feature(self, feature: str):
+    def _file(self, feature: str) -> str:
+        """The chunk's file that holds a feature of this clip, as messages name it."""
+        chunk = self.dataset.get_clip_chunk(self.clip_id)
+        return self.dataset.features.get_chunk_feature_filename(chunk, feature)
+
+    def _members(self, feature: str, *aliases: str) -> list[bytes]:
+        """This clip's files in a chunk's zip, by the names that features.csv gives them.
+
+        Raises UndrivableError when the chunk holds none of this clip, InputError when there is no such feature or
+        chunk in the data set, or the zip is damaged.
+        """
+        if feature not in self.dataset.features.ALL:
+            kind = "camera" if feature.startswith("camera") else "feature"
+            raise InputError(f"clip {self.clip_id}: {self.root} has no {kind} {feature!r} in its features.csv")
+        name = self._file(feature)
         try:
-            with np.errstate(invalid="ignore"):  # NaN is told as an error below, not warned of before
-                return self.dataset.get_clip_feature(self.clip_id, feature, maybe_stream=True)
-        except (FileNotFoundError, KeyError, ValueError, zipfile.BadZipFile) as error:
+            files = self.dataset.features.get_clip_files_in_zip(self.clip_id, feature)
+            with self.dataset.open_file(name, maybe_stream=True) as file, zipfile.ZipFile(file) as archive:
+                lacking = [files[alias] for alias in aliases if files[alias] not in archive.namelist()]
+                if not lacking:
+                    return [archive.read(files[alias]) for alias in aliases]
+        except _UNREADABLE as error:
             detail = (str(error).splitlines() or [""])[0][:200]
-            told = f"clip {self.clip_id}: no readable {feature} in {self.root} ({detail})"
-            if isinstance(error, (FileNotFoundError, zipfile.BadZipFile)):
-                raise InputError(f"{told}; fetch it again") from None
-            # No poses can be made of such values: the clip's own fault.
-            raise UndrivableError(f"{told}: NaN, or a table that lacks a column; leave the clip out") from None
+            raise InputError(
+                f"clip {self.clip_id}: no readable {feature} in {self.root}/{name} ({type(error).__name__}: {detail}); "
+                "fetch this chunk again"
+            ) from None
+        raise UndrivableError(
+            f"clip {self.clip_id}: {self.root}/{name} has no {', no '.join(lacking)}: this clip was recorded without "
+            f"{feature}, or the chunk is not complete; fetch it again, or leave the clip out"
+        )
+
+    def _calibration(self, feature: str):
+        """A calibration feature as physical_ai_av reads it; None where there is no file of it, or no row of the clip.
+
+        Raises UndrivableError when the clip's rows are doubled or damaged.
+        """
+        try:
+            return self.dataset.get_clip_feature(self.clip_id, feature, maybe_stream=True)
+        except FileNotFoundError:
+            return None
+        except KeyError as error:
+            if error.args[:1] in ((self.clip_id,), (f"Unknown feature {feature!r} in {self.dataset.repo_id!r}.",)):
+                return None
+            raise self._damaged(feature, error) from None
+        except (OSError, ValueError, TypeError, AttributeError) as error:
+            raise self._damaged(feature, error) from None
+
+    def _damaged(self, feature: str, error: Exception) -> UndrivableError:
+        detail = (str(error).splitlines() or [""])[0][:200]
+        return UndrivableError(
+            f"clip {self.clip_id}: its rows in {self.root}/{self._file(feature)} are doubled, or lack a value "
+            f"({type(error).__name__}: {detail}); correct the table, or fetch it again"
+        )
 
     @functools.cached_property
     def _ego(self):
-        return self._feature("egomotion")
+        (content,) = self._members("egomotion", "egomotion")
+        return read_egomotion(content, f"clip {self.clip_id}: egomotion in {self.root}/{self._file('egomotion')}")
 
-    def _poses(self, t0_us: int, offsets_us: np.ndarray, what: str) -> tuple[np.ndarray, np.ndarray]:
-        times = t0_us + offsets_us
+    def _poses(self, t0_us: int, times: np.ndarray, what: str) -> tuple[np.ndarray, np.ndarray]:
         first, last = self._ego.time_range
         if times.min() < first or times.max() > last:
             raise UndrivableError(
@@ -186,58 +138,123 @@ class Clip:
             raise UndrivableError(f"clip {self.clip_id}: the ego motion {what} at t0_us {t0_us} holds NaN")
         return xyz.astype(np.float32), rot.astype(np.float32)
 
+    def _recorded(self, t0_us: int, offsets_us: np.ndarray, what: str) -> tuple[np.ndarray, np.ndarray]:
+        """Poses that the model reads or is judged by: never interpolated over missing rows."""
+        times = t0_us + offsets_us
+        missing = gap(self._ego.timestamps, int(times.min()), int(times.max()))
+        if missing:
+            start, stop = missing
+            raise UndrivableError(
+                f"clip {self.clip_id}: its egomotion in {self.root}/{self._file('egomotion')} has no rows from {start} "
+                f"to {stop} us ({(stop - start) / 1e6:.2f} s), within the {what} of t0_us {t0_us}; choose another t0_us"
+            )
+        return self._poses(t0_us, times, what)
+
     def history(self, t0_us: int) -> tuple[np.ndarray, np.ndarray]:
         """Poses at t0 - 1.5 s ... t0: xyz (16, 3) and rot (16, 3, 3) float32; the last is the origin."""
-        return self._poses(t0_us, np.arange(1 - HISTORY_STEPS, 1) * STEP_US, "history")
+        return self._recorded(t0_us, np.arange(1 - HISTORY_STEPS, 1) * STEP_US, "history")
 
     def future(self, t0_us: int) -> tuple[np.ndarray, np.ndarray]:
         """Poses at t0 + 0.1 ... t0 + 6.4 s: xyz (64, 3) and rot (64, 3, 3) float32."""
-        return self._poses(t0_us, np.arange(1, FUTURE_STEPS + 1) * STEP_US, "future")
+        return self._recorded(t0_us, np.arange(1, FUTURE_STEPS + 1) * STEP_US, "future")
 
     def poses(self, t0_us: int, times_us: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
         """Where the rig is at any times (N,), in the rig frame at t0: xyz (N, 3) and rot (N, 3, 3) float32."""
-        return self._poses(t0_us, np.asarray(times_us, dtype=np.int64) - t0_us, "path")
+        return self._poses(t0_us, np.asarray(times_us, dtype=np.int64), "path")
 
-    def frames(self, camera: str, wanted_us: list[int]) -> Frames:
-        """The camera's frames nearest to the wanted times. Raises InputError when the camera is not there."""
-        if camera not in self.dataset.features.ALL:
-            raise InputError(f"clip {self.clip_id}: {self.root} has no camera {camera!r}")
-        try:
-            name = self.dataset.features.get_chunk_feature_filename(self.dataset.get_clip_chunk(self.clip_id), camera)
-            members = self.dataset.features.get_clip_files_in_zip(self.clip_id, camera)
-            with self.dataset.open_file(name, maybe_stream=True) as file, zipfile.ZipFile(file) as archive:
-                stamps = pd.read_parquet(io.BytesIO(archive.read(members["frame_timestamps"])))
-                video = io.BytesIO(archive.read(members["video"]))
-        except (FileNotFoundError, KeyError, ValueError, zipfile.BadZipFile) as error:
-            raise InputError(f"clip {self.clip_id}: no readable {camera} in {self.root} ({error})") from None
-        times = np.array(stamps["timestamp"], dtype=np.int64)
-        index = nearest(times, wanted_us)
-        images = decode_frames(video, index, len(times), f"clip {self.clip_id}, {camera}")
+    @property
+    def span(self) -> tuple[int, int]:
+        """First and last time of the ego motion."""
+        first, last = self._ego.time_range
+        return int(first), int(last)
+
+    def frames(self, camera: str, wanted_us: list[int], choice: str = "before") -> Frames:
+        """The camera's frame for each wanted time, by `pick`.
+
+        Raises UndrivableError when the clip lacks the camera, or its frames end before a wanted time; InputError when
+        the data set does, or its files are damaged.
+        """
+        label = f"clip {self.clip_id}, {camera} in {self.root}"
+        stamps, video = self._members(camera, "frame_timestamps", "video")
+        times = self._stamps(stamps, label)
+        refuse_short(times, wanted_us, choice, label)
+        index = pick(times, wanted_us, choice)
+        images = decode_frames(io.BytesIO(video), index, len(times), f"clip {self.clip_id}, {camera}")
         return Frames(images, list(wanted_us), times[index].tolist(), period(times))
+
+    def times(self, camera: str) -> np.ndarray | None:
+        """The times of the camera's frames (N,) int64; None where the data set has no such camera of this clip."""
+        if camera not in self.dataset.features.ALL:
+            return None
+        if hasattr(self.dataset, "folder") and not self.dataset.is_file_cached(self._file(camera)):
+            return None
+        try:
+            (stamps,) = self._members(camera, "frame_timestamps")
+        except UndrivableError:
+            return None
+        return self._stamps(stamps, f"clip {self.clip_id}, {camera} in {self.root}")
+
+    @staticmethod
+    def _stamps(content: bytes, label: str) -> np.ndarray:
+        try:
+            times = np.array(pd.read_parquet(io.BytesIO(content))["timestamp"], dtype=np.int64)
+        except (OSError, KeyError, ValueError, TypeError) as error:
+            detail = (str(error).splitlines() or [""])[0][:200]
+            raise UndrivableError(
+                f"{label}: its time stamps cannot be read ({detail}); fetch the chunk again"
+            ) from None
+        if not len(times) or (np.diff(times) <= 0).any():
+            raise UndrivableError(f"{label}: its time stamps are empty or do not increase; fetch the chunk again")
+        return times
 
     def camera(self, camera: str) -> RigCamera | None:
         """The calibrated camera at its calibrated size; None where the clip has no calibration of it."""
-        try:
-            model = self._feature("camera_intrinsics").camera_models[camera]
-            pose = self._feature("sensor_extrinsics").sensor_poses[camera]
-        except (InputError, KeyError):
+        intrinsics, extrinsics = self._calibration("camera_intrinsics"), self._calibration("sensor_extrinsics")
+        if intrinsics is None or extrinsics is None:
             return None
-        cx, cy = map(float, model.principal_point)
-        lens = FTheta(model.width, model.height, cx, cy, forward=tuple(map(float, model.th2r.coef)))
-        return RigCamera(lens, pose.rotation.as_matrix(), np.array(pose.translation))
+        model, pose = intrinsics.camera_models.get(camera), extrinsics.sensor_poses.get(camera)
+        if model is None or pose is None:
+            return None
+        try:
+            cx, cy = map(float, model.principal_point)
+            size = int(model.width), int(model.height)
+            lens = FTheta(*size, cx, cy, forward=tuple(map(float, model.th2r.coef)))
+        except (TypeError, ValueError) as error:
+            raise self._damaged("camera_intrinsics", error) from None
+        rotation, position = pose.rotation.as_matrix(), np.array(pose.translation)
+        if position.shape != (3,):
+            raise self._damaged("sensor_extrinsics", ValueError(f"{len(position)} poses of {camera}"))
+        return RigCamera(lens, rotation, position)
 
     def vehicle(self) -> Vehicle | None:
         """The vehicle's true dimensions; None where the clip has none."""
-        try:
-            box = self._feature("vehicle_dimensions")
-        except InputError:
-            return None
-        return Vehicle(box.length, box.width, box.height, box.rear_axle_to_bbox_center)
+        box = self._calibration("vehicle_dimensions")
+        return None if box is None else Vehicle(box.length, box.width, box.height, box.rear_axle_to_bbox_center)
 
 
-def nearest(times_us: np.ndarray, wanted_us: list[int]) -> np.ndarray:
-    """Index (N,) of the time nearest to each wanted one; of two equally near the earlier."""
-    return np.abs(np.asarray(times_us)[None] - np.asarray(wanted_us)[:, None]).argmin(axis=1)
+def pick(times_us: np.ndarray, wanted_us: list[int], choice: str = "before") -> np.ndarray:
+    """Index (N,) of the frame for each wanted time among increasing times.
+
+    before: the last one that is not after it, as the data set's own loader takes it
+    (physical_ai_av.video.VideoReader.decode_images_from_timestamps); the first one where all are after it.
+    nearest: the nearest one, of two equally near the earlier.
+    """
+    times, wanted = np.asarray(times_us), np.asarray(wanted_us)
+    if choice == "before":
+        return np.maximum(np.searchsorted(times, wanted, side="right") - 1, 0)
+    return np.abs(times[None] - wanted[:, None]).argmin(axis=1)
+
+
+def refuse_short(times_us: np.ndarray, wanted_us: list[int], choice: str, label: str) -> None:
+    """Raise UndrivableError where a further frame would have to stand at or before the last of the wanted times."""
+    length = period(times_us)
+    # A frame is shown until the next is due; the nearest one serves half a period to either side.
+    served = length - JITTER_US if choice == "before" else length / 2 + JITTER_US
+    if times_us[-1] + served < wanted_us[-1]:
+        raise UndrivableError(
+            f"{label}: its last frame is at {times_us[-1]} us and does not reach t0_us {wanted_us[-1]}; use a longer "
+            "video, clip.anchor t0, or an earlier t0_us"
+        )
 
 
 def period(times_us: np.ndarray) -> float:

@@ -312,6 +312,8 @@ def as_text(result: dict[str, Any]) -> str:
     lines = [
         f"Quality of {result['video']}: {result['frames']} frames of {result['width']}x{result['height']}",
         f"Frames: {result['clip_frames']} of the clip, {result['edited_frames']} of the edit; as far as both go",
+        f"Rate: {result['fps']:g} frames a second",
+        *(f"{name.capitalize()}: {path}" for name, path in result["paths"].items()),
         f"Prompt: {result['prompt']}",
         f"Mask: {result['masked_frames']} frames, {100 * result['mask_coverage']:.2f} % of the picture on average",
         "",

@@ -1,246 +1,42 @@
 """What is repainted: the whole road, or a corridor around its lane lines.
 
-The corridor is found in the clip's own perspective. On a flat road, X metres to the right of a camera at height h
-appear u - u0 = X (v - v0) / h pixels right of the vanishing point (u0, v0), whatever the focal length (two rows of
-the pinhole equations, z eliminated). So the road mask's vanishing point and the camera's height give metres for
-pixels, and a picture resampled to a grid of (row, X) shows lane lines as upright stripes of one width. A wide-angle
-lens (f-theta) bends lines about its centre but keeps directions from it, so the ratio above still holds for a camera
-that looks at the horizon.
+The corridor is found in the clip's own perspective, on a grid of (row, metres to the side) on which lane lines are
+upright stripes (`relane.lane_grid`). What it misses of the paint is then measured without that model
+(`relane.paint_check`): a corridor beside the paint is widened, and where that does not help either, the whole road is
+taken, and the report says so.
 """
 
-import functools
 import itertools
 from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import replace
 
 import cv2
 import numpy as np
 
-from relane.errors import InputError
+from relane.lane_grid import (
+    ROWS,
+    Corridor,
+    Grid,
+    Perspective,
+    X,
+    finder,
+    gather,
+    paint,
+    perspective,
+    robust_line,
+    steady,
+)
 from relane.masks import grow
+from relane.paint_check import outside_shares, stripes, summary, worst_stretch
 
-ROWS = 96  # of the grid, evenly from the far row to the picture's bottom
-FAR = 0.1  # the far row's distance below the horizon, over the last row's: nearer to it a line is below one pixel
-STEP = 0.05  # metres between the grid's columns
-REACH = 8.0  # metres to either side
-X = np.arange(-REACH, REACH + STEP / 2, STEP, dtype=np.float32)
-NECK = 0.3  # metres between a line's middle and the asphalt that it is compared with
 DETECTION_WIDTH = 640  # pixels; wider pictures are reduced first, which averages their noise
-PAINT = 40.0  # grey levels above the asphalt from which on a stripe counts as paint in full
-MIN_SUPPORT = 0.16  # of a line's rows, over the window of frames, must be paint; a dash's share of its period is 0.25
-MAX_LINES = 8
-MIN_GAP = 0.35  # metres between two lines; those of a double line are one detection or two, their bands join
 WINDOW = 5  # frames to either side over which evidence is gathered, so that dashes add up to a line
+REACH_IN_TIME = 2 * WINDOW  # frames from which lines may be borrowed: farther away the road has moved on
 CALIBRATION_FRAMES = 16
 DOUBLE_LINE = 0.8  # metres: two lines of 0.15 to 0.2 with their gap, and a margin for the paint's edge
-
-
-@dataclass(frozen=True)
-class Corridor:
-    """Settings of a corridor: its width around each line's middle, in metres or (unit px) pixels of the clip.
-
-    camera_height: metres above the road; it sets the scale, so an error of 10 % is one of 10 % in the width.
-    """
-
-    width: float = 1.0
-    unit: str = "m"
-    camera_height: float = 1.5
-
-    def __post_init__(self) -> None:
-        if self.unit not in ("m", "px"):
-            raise InputError(f"region.corridor_unit: expected m or px, got {self.unit!r}")
-        for key in ("width", "camera_height"):
-            if not getattr(self, key) > 0:
-                name = "corridor_width" if key == "width" else key
-                raise InputError(f"region.{name}: must be above 0, got {getattr(self, key)}")
-
-
-@dataclass(frozen=True)
-class Perspective:
-    """Vanishing point of the road in pixels: column u0 and row v0 (the horizon)."""
-
-    column: float
-    row: float
-
-    def scaled(self, scale: float) -> "Perspective":
-        """The same point in the same picture resized by `scale`."""
-        return Perspective(self.column * scale, self.row * scale)
-
-
-def perspective(mask: np.ndarray) -> Perspective | None:
-    """The vanishing point by the shape of a road mask (H, W) bool; None when it has too few rows.
-
-    A flat road's width grows linearly below the horizon, so a line through the widths of those rows where both
-    edges are in the picture meets zero at the horizon. Where too few such rows are left, or the line says something
-    absurd, the horizon is taken to lie just above the mask's first row.
-    """
-    height, width = mask.shape
-    rows = np.flatnonzero(mask.sum(1) >= 2)
-    if len(rows) < max(8, height // 20):
-        return None
-    left = mask.argmax(1)[rows]
-    right = width - 1 - mask[:, ::-1].argmax(1)[rows]
-    whole = (left > 0) & (right < width - 1)
-    top = float(rows[0])
-    horizon = top - 0.01 * height
-    if whole.sum() >= max(8, height // 10):
-        slope, offset = _robust_line(rows[whole], (right - left + 1)[whole])
-        if slope > 0 and top - 0.15 * height <= -offset / slope <= top:
-            horizon = -offset / slope
-    # The middle of the first rows is nearest to the vanishing point; farther down the road may be cut by the picture.
-    first = slice(0, max(3, len(rows) // 10))
-    return Perspective(float(np.median(((left + right) / 2)[first])), horizon)
-
-
-def _robust_line(x: np.ndarray, y: np.ndarray) -> tuple[float, float]:
-    """Slope and offset by Theil-Sen: the median over pairs half the data apart."""
-    half = len(x) // 2
-    slope = float(np.median((y[-half:] - y[:half]) / np.maximum(x[-half:] - x[:half], 1)))
-    return slope, float(np.median(y - slope * x))
-
-
-def steady(found: Sequence[Perspective | None], window: int = 15) -> list[Perspective | None]:
-    """Running median over 2 * window + 1 frames; frames without one borrow their neighbours'."""
-    steadied = []
-    for index in range(len(found)):
-        near = [p for p in found[max(0, index - window) : index + window + 1] if p is not None]
-        steadied.append(
-            Perspective(float(np.median([p.column for p in near])), float(np.median([p.row for p in near])))
-            if near
-            else None
-        )
-    return steadied
-
-
-class Grid:
-    """The (row, X) grid of one frame: ROWS image rows, and the columns X in metres from the vanishing point's ray."""
-
-    def __init__(self, view: Perspective, height: int, camera_height: float):
-        below = max(height - 1 - view.row, 16.0)
-        self.view, self.camera_height = view, camera_height
-        self.below = np.linspace(FAR * below, below, ROWS, dtype=np.float32)  # rows below the horizon
-        self.columns = view.column + X[None] * self.below[:, None] / camera_height
-        self.rows = np.broadcast_to((view.row + self.below)[:, None], self.columns.shape)
-
-    def sample(self, picture: np.ndarray, outside: int = 0) -> np.ndarray:
-        """A picture (H, W) or (H, W, C) on the grid: (ROWS, len(X)[, C]) float32; `outside` beyond its borders."""
-        return cv2.remap(
-            picture.astype(np.float32),
-            np.ascontiguousarray(self.columns, np.float32),
-            np.ascontiguousarray(self.rows, np.float32),
-            cv2.INTER_LINEAR,
-            borderMode=cv2.BORDER_CONSTANT,
-            borderValue=(outside,) * 4,
-        )
-
-    def band(self, lines: Iterable[np.ndarray], width: Corridor, pixel: float) -> np.ndarray:
-        """Grid points within half the corridor's width of any line: (ROWS, len(X)) bool.
-
-        lines: X in metres at every grid row. pixel: the size of a pixel of the clip in pixels of this grid's
-        picture. The band is never narrower than three pixels of the clip.
-        """
-        metres = pixel * self.camera_height / self.below  # per pixel of the clip, (ROWS,)
-        half = np.maximum((width.width if width.unit == "m" else width.width * metres) / 2, 1.5 * metres)[:, None]
-        band = np.zeros((ROWS, len(X)), bool)
-        for line in lines:
-            band |= np.abs(X[None] - line[:, None]) <= half
-        return band
-
-    def render(self, votes: np.ndarray, shape: tuple[int, int]) -> np.ndarray:
-        """Votes 0..1 (ROWS, len(X)) drawn into a picture (H, W): bool, where the vote is at least a half.
-
-        Beyond the far row the picture runs on towards the vanishing point.
-        """
-        rows = np.arange(shape[0], dtype=np.float32)[:, None]
-        below = rows - self.view.row
-        x = (np.arange(shape[1], dtype=np.float32)[None] - self.view.column) * self.camera_height / np.maximum(below, 1)
-        row = np.clip((below - self.below[0]) / (self.below[1] - self.below[0]), 0, ROWS - 1)
-        row = np.broadcast_to(row, x.shape).astype(np.float32)
-        drawn = cv2.remap(votes.astype(np.float32), (x + REACH) / STEP, row, cv2.INTER_LINEAR, borderValue=0)
-        return (drawn >= 0.5) & (below > 0)
-
-
-def paint(frame: np.ndarray, mask: np.ndarray, grid: Grid) -> np.ndarray:
-    """How much each grid point looks like lane paint: (ROWS, len(X)) uint8 0..200, and 255 where there is no road.
-
-    A line is brighter (white) or yellower than the asphalt on both of its sides: with L = (R + G) / 2 plus its excess
-    over B, min(L(x) - L(x - s), L(x) - L(x + s)); twice that is the lane filter of Nieto et al., "Road environment
-    modeling using robust perspective analysis and recursive Bayesian segmentation", 2011. Edges of shadows and of
-    the road are steps, not ridges, and give nothing.
-    """
-    samples = grid.sample(frame)
-    warm = (samples[..., 0] + samples[..., 1]) / 2
-    light = warm + np.maximum(warm - samples[..., 2], 0)
-    neck = round(NECK / STEP)
-    ridge = np.zeros_like(light)
-    middle = light[:, neck:-neck]
-    ridge[:, neck:-neck] = np.minimum(middle - light[:, : -2 * neck], middle - light[:, 2 * neck :])
-    road = grid.sample(mask.astype(np.uint8)) > 0.5
-    if not road.any():
-        return np.full(ridge.shape, 255, np.uint8)
-    # Paint stands out from this asphalt's own grain.
-    grain = 3 * float(np.median(np.abs(ridge[road])))
-    strength = np.clip((ridge - grain) / PAINT, 0, 1)
-    return np.where(road, 200 * strength, 255).astype(np.uint8)
-
-
-class LineFinder:
-    """A Hough transform for lane lines on a grid, X = a + lean z + bow z^2: a flat road of constant curvature.
-
-    z is the distance ahead, 0 at the grid's last row and 1 at its far row. lean: the largest one tried, in metres.
-    The search runs on a coarser table, 3 grid rows by 2 grid columns a cell.
-    """
-
-    def __init__(self, lean: float = 3.0):
-        inverse = 1 / np.linspace(FAR, 1, ROWS)
-        z = (inverse - 1) / (inverse[0] - 1)
-        leans, bows = np.meshgrid(np.arange(-lean, lean + 0.01, 0.2), np.arange(-2, 2.01, 1.0), indexing="ij")
-        self.shapes = leans.ravel()[:, None] * z + bows.ravel()[:, None] * z**2  # metres, (S, ROWS)
-        self.rows = np.arange(ROWS // 3)[None, :, None]
-        shift = np.rint(self.shapes[:, 1::3] / (2 * STEP)).astype(int)
-        cells = np.arange(len(X) // 2)[None, None] + shift[..., None]
-        self.inside = (cells >= 0) & (cells < len(X) // 2)
-        self.cells = np.clip(cells, 0, len(X) // 2 - 1)
-
-    def _table(self, values: np.ndarray) -> np.ndarray:
-        return values[:, : len(X) // 2 * 2].reshape(ROWS // 3, 3, -1, 2).max(3).mean(1)
-
-    def _along(self, table: np.ndarray) -> np.ndarray:
-        """Sum of a table along every line: (S, columns)."""
-        return np.where(self.inside, table[self.rows, self.cells], 0).sum(1)
-
-    def find(self, evidence: np.ndarray, seen: np.ndarray) -> list[np.ndarray]:
-        """Lines in evidence (ROWS, len(X)), mean paint 0..1, where there was road (`seen`, bool).
-
-        Each line is X in metres at every grid row, (ROWS,). The best is taken and its evidence erased, until none
-        has MIN_SUPPORT.
-        """
-        remaining = np.where(seen, evidence, 0).astype(np.float32)
-        # A line that shows in fewer than a quarter of all rows is not told from a spot.
-        rows_seen = np.maximum(self._along(self._table(seen)), ROWS / 3 / 4)
-        lines: list[np.ndarray] = []
-        while len(lines) < MAX_LINES:
-            score = self._along(self._table(cv2.dilate(remaining, np.ones((1, 3), np.uint8)))) / rows_seen
-            shape, cell = np.unravel_index(score.argmax(), score.shape)
-            if score[shape, cell] < MIN_SUPPORT:
-                break
-            line = (X[2 * cell] + STEP / 2 + self.shapes[shape]).astype(np.float32)
-            lines.append(line)
-            remaining[np.abs(X[None] - line[:, None]) < MIN_GAP] = 0
-        return lines
-
-
-@functools.cache
-def _finder(lean: float) -> LineFinder:
-    return LineFinder(lean)
-
-
-def gather(maps: Sequence[np.ndarray]) -> tuple[np.ndarray, np.ndarray]:
-    """Mean paint 0..1 of several `paint` maps where there was road, and where there was any: (ROWS, len(X)) each."""
-    stack = np.stack(maps)
-    seen = stack < 255
-    count = seen.sum(0)
-    return np.where(seen, stack, 0).sum(0) / (200.0 * np.maximum(count, 1)), count > 0
+MISSED = 0.25  # of the paint, over a stretch of frames, that a corridor may miss: far lanes, arrows, kerbs
+WIDER = 2.0  # times the width that was asked for, before the whole road is taken
+_DEFAULT = Corridor()
 
 
 def calibrate(
@@ -257,7 +53,7 @@ def calibrate(
     for _ in range(2):
         grids = [Grid(Perspective(v.column + du, v.row + dv), height, camera_height) for v in views]
         maps = [paint(frame, mask, grid) for (frame, mask), grid in zip(pictures, grids, strict=True)]
-        lines = _finder(8.0).find(*gather(maps))
+        lines = finder(8.0).find(*gather(maps))
         if not lines:
             break
         lean = np.array([line[0] - line[-1] for line in lines])
@@ -265,7 +61,7 @@ def calibrate(
         scale = float(np.mean([1 / grid.below[0] - 1 / grid.below[-1] for grid in grids]))
         slope = 0.0
         if np.ptp(near) > 2.5:
-            slope, _ = _robust_line(*(values[np.argsort(near)] for values in (near, lean)))
+            slope, _ = robust_line(*(values[np.argsort(near)] for values in (near, lean)))
             limit = 0.03 * height * scale
             slope = float(np.clip(slope, -limit, limit))
         du += float(np.median(lean - slope * near)) / (camera_height * scale)
@@ -274,51 +70,58 @@ def calibrate(
 
 
 def corridor_region(
-    frames: Iterable[np.ndarray], masks: np.ndarray, settings: Corridor = Corridor(), dilate_size: int = 0
+    frames: Iterable[np.ndarray], masks: np.ndarray, settings: Corridor = _DEFAULT, dilate_size: int = 0
 ) -> tuple[dict, Iterator[np.ndarray]]:
     """The corridor around the lane lines of a clip: a report, and an iterator of masks (H, W) bool.
 
     frames: (H, W, 3) uint8 RGB, read once. masks: their road masks, (T, H, W) bool. The corridor is dilated by a
     square of dilate_size pixels and stays inside the road mask, so that what the mask leaves out (vehicles, the
-    verge) keeps its pixels. Where no line is found in the clip it follows the road's middle (`fallback: centre`);
-    where not even the road's perspective can be told, it is the whole road (`fallback: road`). The report says so.
+    verge) keeps its pixels. A frame without lines takes those of one at most REACH_IN_TIME frames away, or the whole
+    road. The report's `fallback` says what was done instead where that was not good enough:
+        centre   no line in the clip: the road's middle
+        wider    more than MISSED of the paint lay outside: WIDER times the width
+        road     that did not help either, or not even the road's perspective can be told: the whole road
+    and `outside_share` how much of the paint the region misses in the end.
     """
     views = steady([perspective(mask) for mask in masks])
     if not any(views):
         return {"fallback": "road"}, iter(masks)
     scale = min(1.0, DETECTION_WIDTH / masks.shape[2])
     views = [view and view.scaled(scale) for view in views]
-    grids, maps, correction = _evidence(_reduced(frames, masks, scale), views, settings.camera_height)
-    lines, frames_with_lines = _lines(maps)
+    grids, maps, found, correction = _evidence(_reduced(frames, masks, scale), views, settings.camera_height)
+    lines, report = _lines(maps)
     fallback = None
-    if frames_with_lines < max(1, 0.1 * len(maps)):
+    if report["frames_with_lines"] < max(1, 0.1 * len(maps)):
         fallback = "centre"
         lines = [[_centre(m)] if m is not None else [] for m in maps]
-    bands = [grid and grid.band(these, settings, scale) for grid, these in zip(grids, lines, strict=True)]
+    report["lines_per_frame"] = round(float(np.mean([len(these or ()) for these in lines])), 3)
+    small = [mask if scale == 1 else _shrunk(mask, found[0].shape) for mask in masks]
+    # The road's middle says nothing of where paint is: wider, it would hit some by chance.
+    widths = [settings] if fallback else [settings, replace(settings, width=WIDER * settings.width)]
+    for width in widths:
+        bands = _bands(grids, lines, width, scale)
+        shares = outside_shares(found, _drawn(bands, grids, small, 1.0, round(dilate_size * scale)))
+        missed = worst_stretch(shares, WINDOW)
+        if missed <= MISSED:
+            break
+        report["reason"] = f"{missed:.0%} of the paint lay outside a corridor of {width.width:g} {width.unit}"
+        fallback = "wider"
+    width_used: float | None = width.width
+    if missed > MISSED:
+        fallback, width_used = "road", None
+        shares = outside_shares(found, small)
+    report |= {"fallback": fallback, "outside_share": summary(shares), "width_used": width_used}
     known = [grid.view.scaled(1 / scale) for grid in grids if grid]
     bottom = masks.shape[1] - 1 - float(np.median([view.row for view in known]))
-    report = {
-        "fallback": fallback,
-        "frames_with_lines": frames_with_lines,
-        "lines_per_frame": round(float(np.mean([len(these) for these in lines])), 3),
+    report |= {
         "vanishing_point": [round(float(np.median([getattr(v, key) for v in known])), 1) for key in ("column", "row")],
         "vanishing_point_correction": [round(value / scale, 1) for value in correction],
         "metres_per_pixel_at_the_bottom": round(settings.camera_height / max(bottom, 1), 5),
         "wide_enough_for_a_double_line": settings.unit == "px" or settings.width >= DOUBLE_LINE,
     }
+    if fallback == "road":
+        return report, iter(masks)
     return report, _drawn(bands, grids, masks, scale, dilate_size)
-
-
-def _lines(maps: Sequence[np.ndarray | None]) -> tuple[list[list[np.ndarray]], int]:
-    """Lines of every frame, and in how many frames any were found; the other frames take the nearest one's."""
-    lines = []
-    for index in range(len(maps)):
-        near = [m for m in _around(maps, index) if m is not None]
-        lines.append(_finder(3.0).find(*gather(near)) if near else [])
-    found = [index for index, these in enumerate(lines) if these]
-    if found:
-        lines = [these or lines[min(found, key=lambda other: abs(other - i))] for i, these in enumerate(lines)]
-    return lines, len(found)
 
 
 def _reduced(frames, masks, scale) -> Iterator[tuple[np.ndarray, np.ndarray]]:
@@ -326,24 +129,53 @@ def _reduced(frames, masks, scale) -> Iterator[tuple[np.ndarray, np.ndarray]]:
     size = (round(width * scale), round(height * scale))
     for frame, mask in zip(frames, masks, strict=True):
         if scale < 1:
-            frame = cv2.resize(frame, size, interpolation=cv2.INTER_AREA)
-            mask = cv2.resize(mask.astype(np.uint8), size, interpolation=cv2.INTER_NEAREST) > 0
+            frame, mask = cv2.resize(frame, size, interpolation=cv2.INTER_AREA), _shrunk(mask, size[::-1])
         yield frame, mask
 
 
+def _shrunk(mask: np.ndarray, shape: tuple[int, int]) -> np.ndarray:
+    return cv2.resize(mask.astype(np.uint8), shape[::-1], interpolation=cv2.INTER_NEAREST) > 0
+
+
 def _evidence(pictures, views, camera_height):
-    """Grid and `paint` map of every frame (None where there is no view), by corrected vanishing points."""
+    """Grid and `paint` map of every frame (None where there is no view), by corrected vanishing points; its stripes."""
     pictures = iter(pictures)
     first = list(itertools.islice(pictures, CALIBRATION_FRAMES))
     seen = [(picture, view) for picture, view in zip(first, views) if view]  # noqa: B905
     correction = calibrate(*zip(*seen, strict=True), camera_height) if seen else (0.0, 0.0)
-    grids, maps = [], []
+    grids, maps, found = [], [], []
     for (frame, mask), view in zip(itertools.chain(first, pictures), views, strict=True):
         view = view and Perspective(view.column + correction[0], view.row + correction[1])
         grid = view and Grid(view, frame.shape[0], camera_height)
         grids.append(grid)
         maps.append(grid and paint(frame, mask, grid))
-    return grids, maps, correction
+        found.append(stripes(frame, mask))
+    return grids, maps, found, correction
+
+
+def _lines(maps: Sequence[np.ndarray | None]) -> tuple[list[list[np.ndarray] | None], dict[str, int]]:
+    """Lines of every frame, None where none is within REACH_IN_TIME, and counts of where they come from."""
+    own = []
+    for index in range(len(maps)):
+        near = [m for m in _around(maps, index) if m is not None]
+        own.append(finder(3.0).find(*gather(near)) if near else [])
+    found = np.array([index for index, these in enumerate(own) if these], dtype=int)
+    lines: list[list[np.ndarray] | None] = []
+    for index, these in enumerate(own):
+        nearest = found[np.abs(found - index).argmin()] if len(found) else -1
+        lines.append(these or (own[nearest] if len(found) and abs(nearest - index) <= REACH_IN_TIME else None))
+    borrowed = sum(these is not None and not mine for these, mine in zip(lines, own, strict=True))
+    by_road = sum(these is None and m is not None for these, m in zip(lines, maps, strict=True))
+    counts = {"frames_with_lines": len(found), "frames_with_borrowed_lines": borrowed, "frames_by_road": by_road}
+    return lines, counts
+
+
+def _bands(grids, lines, width: Corridor, scale: float) -> list[np.ndarray | None]:
+    """The corridor of every frame on its grid; all of the grid where there are no lines, None where no grid."""
+    return [
+        grid and (np.ones((ROWS, len(X)), bool) if these is None else grid.band(these, width, scale))
+        for grid, these in zip(grids, lines, strict=True)
+    ]
 
 
 def _around(items: Sequence, index: int) -> Sequence:
@@ -365,6 +197,9 @@ def _drawn(bands, grids, masks, scale, dilate_size) -> Iterator[np.ndarray]:
     for index, (grid, mask) in enumerate(zip(grids, masks, strict=True)):
         if grid is None:
             yield np.zeros_like(mask)
+            continue
+        if bands[index].all():  # no lines near: the road, beyond the grid's reach as well
+            yield mask
             continue
         # A vote over the neighbouring frames: a line that is missed, or made up, in a few of them does not flicker.
         votes = np.mean([band for band in _around(bands, index) if band is not None], axis=0)

@@ -43,6 +43,18 @@ def name_of(record: dict[str, Any]) -> str:
     return "  ".join(parts)
 
 
+def off_clock(records: Sequence[dict[str, Any]]) -> list[str]:
+    """What the rollouts say of frames that do not keep the model's clock, for people."""
+    told = [record for record in records if record.get("frame_notes")]
+    if not told:
+        return []
+    return [
+        f"{len(told)} of {len(records)} rollouts were shown frames that do not keep the model's clock of 10 a second: "
+        "their paths are not those of clips that do (clip.fps, drive.allow_repeated_frames, the times of videos edited "
+        f"elsewhere). {name_of(told[0])}: {told[0]['frame_notes'][0]}."
+    ]
+
+
 def run_report(run: str, records: Sequence[dict[str, Any]], failures: Sequence[str], reason: str = "") -> str:
     """The report of a run. `records` are inference JSONs with `arm` and `video_id`; `failures` are lines, one each."""
     rule = "=" * 78
@@ -75,5 +87,6 @@ def run_report(run: str, records: Sequence[dict[str, Any]], failures: Sequence[s
             figures = (_text(row["min_ade_m"], "m"), _text(row["seconds"], "s"))
             memory = (_text(row["gpu_gib"], "GiB"), _text(row["ram_gib"], "GiB"))
             lines.append("  {}  minADE {}  time {}  GPU {}  RAM {}".format(name_of(record), *figures, *memory))
+    lines += [line for note in off_clock(records) for line in ("", note)]
     lines += ["", "Failures:"] + ([f"  {line}" for line in failures] or ["  none"])
     return "\n".join(lines) + "\n"

@@ -242,6 +242,12 @@ class FrameStream(Sequence):
         return self._current
 
 
+def picture(image: torch.Tensor) -> np.ndarray:
+    """What a normalised image (3, S, S) shows, as (S, S, 3) uint8 RGB."""
+    shown = (image.cpu().float() * STD + MEAN).clamp(0, 1) * 255
+    return shown.round().to(torch.uint8).permute(1, 2, 0).numpy()
+
+
 def new_state(predictor: sam2_video.SAM2VideoPredictor, images: FrameStream) -> dict[str, Any]:
     """The state that `predictor.init_state` makes, over a stream instead of a loaded video."""
     height, width = images.size

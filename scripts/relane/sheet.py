@@ -5,7 +5,8 @@ Columns (all must be there, others are left alone):
     clip_id   name of the clip: letters, digits, `.`, `_`, `-`
     camera    name of the camera: the same without `.`; `<clip_id>.<camera>` names the video everywhere
     uri       the MP4 (local path, gs:// or any other fsspec URL), or PhysicalAI-AV's local camera chunk zip
-    pai_root  PhysicalAI-AV dataset folder or `hf://repo@revision`; blank: no ego motion, so no driving stage
+    pai_root  PhysicalAI-AV dataset folder or `hf://repo@revision`, which has the clip's ego motion, calibration and
+              other cameras; blank: no ego motion, so no driving stage. One clip has one: all its rows say the same
     size      bytes of the MP4, or blank
     checksum  `<algorithm>:<value>` of the MP4 (sha256, md5, crc32, generation), or blank: not checked
 
@@ -15,12 +16,14 @@ The Snakefile reads this file at every planning, so this module imports nothing 
 import csv
 import io
 import re
+from collections import Counter
 from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
 
 from relane.errors import InputError
 from relane.files import write_text
+from relane.names import CAMERAS
 
 COLUMNS = ("clip_id", "camera", "uri", "pai_root", "size", "checksum")
 # Ids become file and folder names, with suffixes of ours after them: short enough for every file system, and never
@@ -47,8 +50,11 @@ class Clip:
 
     @property
     def drivable(self) -> bool:
-        """True when ego motion exists, without which the driving stage has no history to start from."""
-        return bool(self.pai_root)
+        """True when ego motion exists, without which the driving stage has no history to start from.
+
+        The camera must be one of PhysicalAI-AV's too: another one is none that the model could be shown.
+        """
+        return bool(self.pai_root) and self.camera in CAMERAS
 
 
 def fault(clip: Clip) -> str | None:
@@ -101,6 +107,10 @@ def read_sheet(path: str | Path) -> list[Clip]:
             )
         line_of[clip.video] = line
         clips.append(clip)
+    differ = _differing_roots(clips)
+    if differ:
+        one, other = differ
+        raise InputError(f"{path}: rows {line_of[one.video]} and {line_of[other.video]} {_say_roots(one, other)}")
     if not clips:
         raise InputError(f"{path}: the clip sheet has no rows; add clips with scripts/resolve_clips.py")
     return clips
@@ -130,7 +140,51 @@ def check_clips(clips: Iterable[Clip]) -> list[Clip]:
                 f"both become the video {clip.video!r}; rename one"
             )
         seen[clip.video] = clip
+    differ = _differing_roots(seen.values())
+    if differ:
+        raise InputError(f"{differ[0].video} and {differ[1].video} {_say_roots(*differ)}")
     return list(seen.values())
+
+
+def _differing_roots(clips: Iterable[Clip]) -> tuple[Clip, Clip] | None:
+    """The first two rows of one clip whose pai_root differ: its cameras are driven together, from one data set."""
+    first: dict[str, Clip] = {}
+    for clip in clips:
+        if first.setdefault(clip.clip_id, clip).pai_root != clip.pai_root:
+            return first[clip.clip_id], clip
+    return None
+
+
+def _say_roots(one: Clip, other: Clip) -> str:
+    roots = " and ".join(repr(clip.pai_root) if clip.pai_root else "none" for clip in (one, other))
+    return (
+        f"are of one clip, {one.clip_id!r}, with two pai_root: {roots}; give both the same "
+        "(resolve_clips.py --pai-root), or both none"
+    )
+
+
+def not_driven(clips: Iterable[Clip], read: Iterable[str]) -> list[str]:
+    """Why clips will not be driven, a phrase a reason with how many it holds for; empty when all will be.
+
+    read: the cameras that the model reads. A clip counts once, by its best camera.
+    """
+    reasons: dict[str, str] = {}
+    for clip in clips:
+        if clip.drivable and clip.camera in read:
+            reasons[clip.clip_id] = ""
+        elif reasons.get(clip.clip_id) != "":
+            reasons[clip.clip_id] = _reason(clip)
+    counted = Counter(reason for reason in reasons.values() if reason)
+    total = len(reasons)
+    return [f"{number} of {total} {reason}" for reason, number in counted.most_common()]
+
+
+def _reason(clip: Clip) -> str:
+    if not clip.pai_root:
+        return "have no pai_root, where their ego motion lies (resolve_clips.py --pai-root, or &pai_root= in a source)"
+    if not clip.drivable:
+        return f"are of a camera {clip.camera!r} that PhysicalAI-AV does not know (name files <clip_id>.<camera>.mp4)"
+    return f"are of {clip.camera}, which the model does not read with this drive.cameras"
 
 
 def write_sheet(path: str | Path, clips: Iterable[Clip]) -> None:

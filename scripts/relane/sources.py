@@ -9,6 +9,10 @@
                                   and the first K videos of each by name. The root is a local folder when it starts
                                   with / or . or exists as a folder, else a bucket and prefix of Google Cloud Storage
 
+The first two kinds and chunks:// take `pai_root=ROOT` as well (a folder or hf://repo@revision), with `?` or `&` before
+it: where the ego motion, calibration and other cameras of their clips lie, without which nothing drives them. It holds
+for those videos that are named `<clip_id>.<camera>.mp4` and that the data set knows.
+
 Options of pai:// and hf://, after a `?`: cameras=a,b (default camera_front_wide_120fov), clips=id,id,
 start=N and limit=K (over the clips sorted by id). A local file or folder needs only the standard library, so that
 the Snakefile may resolve it at planning; the rest imports fsspec, pyarrow or the dataset's reader when it is used.
@@ -24,6 +28,7 @@ import struct
 import zipfile
 import zlib
 from collections.abc import Iterable
+from dataclasses import replace
 from pathlib import Path, PurePosixPath
 from typing import Any
 from urllib.parse import parse_qs
@@ -32,6 +37,7 @@ from relane.addresses import reveal
 from relane.errors import InputError
 from relane.files import sha256_file
 from relane.names import CAMERAS
+from relane.pai_beside import clip_index, split_pai_root, with_pai_root
 from relane.sheet import Clip, check_clips
 
 VIDEO_SUFFIXES = (".mp4", ".m4v", ".mov")
@@ -51,8 +57,10 @@ ZIP_FAULTS = (
 FILE_CAMERA = "front"  # the camera of a video whose name does not say
 
 
-def resolve(source: str) -> list[Clip]:
+def resolve(source: str, pai_root: str = "") -> list[Clip]:
     """The clips of one source (kinds above), sorted, with size and checksum wherever the source can tell them.
+
+    pai_root: the data set of their ego motion, for a source that does not name its own.
 
     Reads the network for remote sources and hashes local files (SHA-256), so it belongs in `resolve_clips.py`, not
     in planning. Raises InputError when nothing matches, two files become one video, an option is unknown, or a
@@ -60,15 +68,15 @@ def resolve(source: str) -> list[Clip]:
     """
     scheme, _, rest = source.partition("://")
     if not rest or scheme in ("file", "pai"):
-        return [_hashed(clip) for clip in resolve_local(source)]
-    if scheme == "chunks":
-        return check_clips(_chunks(source))
+        return [_hashed(clip) for clip in resolve_local(source, pai_root)]
     if scheme == "hf":
         return check_clips(_pai_streamed(source))
-    return check_clips(_remote(source))
+    plain, own = split_pai_root(source)
+    clips = _chunks(plain) if scheme == "chunks" else _remote(plain)
+    return check_clips(with_pai_root(clips, own or pai_root))
 
 
-def resolve_local(source: str) -> list[Clip]:
+def resolve_local(source: str, pai_root: str = "") -> list[Clip]:
     """The clips of a local video, folder or PhysicalAI-AV folder, without checksums for videos: quick enough to plan.
 
     Raises InputError as `resolve`, and for a remote source: planning must not touch the network.
@@ -78,19 +86,20 @@ def resolve_local(source: str) -> list[Clip]:
         raise InputError(
             f"clips {source!r}: make a sheet first: scripts/resolve_clips.py '{source}' --output clips.csv"
         )
-    path = Path(rest or source)
+    plain, own = split_pai_root(rest or source)
+    path, root = Path(plain), own or pai_root
     if scheme == "pai" or _is_pai(Path(source.partition("?")[0])):
         return check_clips(_pai_local(source))
     if path.is_file():
         if path.suffix.lower() not in VIDEO_SUFFIXES:
             raise InputError(f"{path}: not a video by its name; expected {', '.join(VIDEO_SUFFIXES)}")
-        return check_clips([_file_clip(path)])
+        return check_clips(with_pai_root([_file_clip(path)], root))
     if not path.is_dir():
         raise InputError(f"{source}: no such file or folder")
     clips = _local_videos(path)
     if not clips:
         raise InputError(f"{path}: no videos ({', '.join(VIDEO_SUFFIXES)}) in this folder or below")
-    return check_clips(clips)
+    return check_clips(with_pai_root(clips, root))
 
 
 def _local_videos(folder: Path) -> list[Clip]:
@@ -122,9 +131,9 @@ def _file_clip(path: Path) -> Clip:
 
 
 def _hashed(clip: Clip) -> Clip:
-    if clip.pai_root:  # its zip's directory has already given a CRC-32
+    if clip.checksum:  # a zip's directory has already given a CRC-32
         return clip
-    return Clip(clip.clip_id, clip.camera, clip.uri, "", clip.size, "sha256:" + sha256_file(clip.uri))
+    return replace(clip, checksum="sha256:" + sha256_file(clip.uri))
 
 
 # Options
@@ -354,13 +363,7 @@ def _members(root: Path, feature: dict[str, str]) -> dict[str, tuple[str, zipfil
 
 def _invalid_clips(root: Path) -> set[str]:
     """Clips that the dataset itself marks as not valid."""
-    import pyarrow.parquet
-
-    path = root / "clip_index.parquet"
-    try:
-        table = pyarrow.parquet.read_table(path, columns=["clip_id", "clip_is_valid"]).to_pydict()
-    except (OSError, ValueError, KeyError) as error:
-        raise InputError(f"{path}: not readable as PhysicalAI-AV's clip index ({error})") from None
+    table = clip_index(root)
     return {clip for clip, valid in zip(table["clip_id"], table["clip_is_valid"], strict=True) if not valid}
 
 

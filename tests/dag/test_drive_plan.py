@@ -1,10 +1,13 @@
 """The driving stage's plan: instants, words, cameras, and videos edited elsewhere."""
 
+import json
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
 
-from .conftest import plan, write_sheet
+from .conftest import PLAN, plan, write_sheet
 
 FRONT = "camera_front_wide_120fov"
 TELE = "camera_front_tele_30fov"
@@ -45,6 +48,45 @@ def test_instants_further_apart_than_a_window_is_long_are_refused(workspace):
     with pytest.raises(pytest.fail.Exception, match=r"raise clip\.max_frames"):
         plan(workspace, "drive", **settings(workspace, clip=clip))
     plan(workspace, "drive", **settings(workspace, clip=clip | {"max_frames": 60}))
+
+
+def test_a_clip_slower_than_the_models_clock_is_refused_before_anything_runs(workspace):
+    slow = settings(workspace, clip={"fps": 8})
+    with pytest.raises(pytest.fail.Exception, match=r"clip\.fps: at 8 frames a second.*drive\.allow_repeated_frames"):
+        plan(workspace, **slow)
+    plan(workspace, **slow, drive={"allow_repeated_frames": True})
+    plan(workspace, **slow, drive={"enabled": False})
+    thesis = str(Path(__file__).parents[2] / "config/thesis.yaml")
+    assert plan(workspace, "drive", configfiles=(thesis,), **settings(workspace)).of("drive_arm")
+
+
+def test_a_plain_video_with_a_data_set_beside_it_is_driven(workspace):
+    (workspace / "a.mp4").touch()
+    sheet = workspace / "mp4.csv"
+    sheet.write_text(f"clip_id,camera,uri,pai_root,size,checksum\na,{FRONT},a.mp4,hf://x/y@main,,\n")
+    jobs = plan(workspace, "drive", clips=str(sheet), instructions="lane double yellow solid")
+    assert {job["wildcards"]["clip"] for job in jobs.of("drive_arm")} == {"a"}
+
+
+def test_planning_says_once_which_clips_are_not_driven_and_why(workspace):
+    sheet = Path(settings(workspace, clips=2)["clips"])
+    sheet.write_text(
+        sheet.read_text()
+        + "dashcam,front,v.mp4,,,\n"
+        + "clip00000,camera_rear_tele_30fov,,hf://x/y@main,,\n"
+        + "behind,camera_rear_tele_30fov,,hf://x/y@main,,\n"
+    )
+    (workspace / "v.mp4").touch()
+    request = {"workdir": str(workspace), "config": {"clips": str(sheet), "instructions": "lane double yellow solid"}}
+    done = subprocess.run([sys.executable, str(PLAN), json.dumps(request)], capture_output=True, text=True, check=True)
+    said = [line for line in done.stderr.splitlines() if "not driven" in line]
+    assert said == [
+        "not driven: 1 of 4 have no pai_root, where their ego motion lies (resolve_clips.py --pai-root, or &pai_root= "
+        "in a source)",
+        "not driven: 1 of 4 are of camera_rear_tele_30fov, which the model does not read with this drive.cameras",
+    ]
+    jobs = json.loads(done.stdout.splitlines()[-1])
+    assert {job["wildcards"]["clip"] for job in jobs if job["rule"] == "drive_arm"} == {"clip00000", "clip00001"}
 
 
 @pytest.mark.parametrize(("reasoning", "rollouts", "first"), [("free", 4, 1), ("shared", 4, 4), ("both", 7, 4)])

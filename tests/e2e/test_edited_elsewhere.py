@@ -26,7 +26,7 @@ def prepare(folder: Path, alpamayo: Path) -> None:
     edited = folder / "edits" / "dusk" / f"{VIDEO}_vp_edit_sample0.mp4"
     write_video(edited, frames, 10)
     write_video(edited.with_name(f"{VIDEO}_generated.mp4"), frames, 10)
-    write_json(edited.with_suffix(".json"), {"t_us": [1_500 + 100_000 * n for n in range(56)]})
+    write_json(edited.with_suffix(".json"), {"t_us": [100_000 * n for n in range(56)]})
     config = {
         "run": "again",
         "clips": "clips.csv",

@@ -5,11 +5,12 @@ import platform
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+import cv2
 import numpy as np
 
-from relane import __version__
+from relane import __version__, memory
 from relane.alpamayo.metrics import corner_distance, path_metrics
-from relane.alpamayo.scene import Scene
+from relane.alpamayo.scene import FRAMES_PER_CAMERA, Scene
 from relane.errors import InputError, UndrivableError
 from relane.files import read_json
 from relane.pai import Vehicle
@@ -18,9 +19,15 @@ if TYPE_CHECKING:  # a reader of records needs no network
     from relane.alpamayo.policy import Rollout
 
 
-def vis_data(scene: Scene, rollout: "Rollout") -> dict[str, np.ndarray]:
-    """Arrays of one rollout: S samples, 64 waypoints, the first edited camera's N frames; rig frame at t0, metres."""
-    camera = scene.edited[0].camera
+def vis_data(scene: Scene, rollout: "Rollout", save_frames: str = "edited") -> dict[str, np.ndarray]:
+    """Arrays of one rollout: S samples, 64 waypoints; rig frame at t0, metres.
+
+    save_frames: edited: `image_frames` (4, H, W, 3) uint8 RGB of the first edited camera; all: (C, 4, H, W, 3) of every
+    camera in the order of `camera_indices`, scaled to the size of that one.
+    """
+    shown = scene.frames[scene.edited[0].camera].images
+    if save_frames == "all":
+        shown = [_resized(frames.images, shown[0].shape) for frames in scene.frames.values()]
     return {
         "pred_xyz": rollout.xyz[0],
         "pred_rot": rollout.rot[0],
@@ -29,12 +36,46 @@ def vis_data(scene: Scene, rollout: "Rollout") -> dict[str, np.ndarray]:
         "gt_future_rot": scene.future_rot,
         "ego_history_xyz": scene.history_xyz,
         "ego_history_rot": scene.history_rot,
-        "image_frames": np.stack(scene.frames[camera].images),
+        "image_frames": np.stack(shown),
         "camera_indices": scene.camera_indices,
         "tokens": rollout.tokens[0],
         "complete": rollout.complete[0],
         "v0": np.asarray(rollout.v0[0]),
         "t0_us": np.asarray(scene.t0_us),
+    }
+
+
+def _resized(images: list[np.ndarray], shape: tuple[int, ...]) -> np.ndarray:
+    size = shape[1], shape[0]
+    return np.stack([i if i.shape == shape else cv2.resize(i, size, interpolation=cv2.INTER_AREA) for i in images])
+
+
+def temporal_config(scene: Scene, time_step: float) -> dict[str, Any]:
+    """The clock of a rollout, in seconds: the model's own, whatever the video's rate, which stands beside it.
+
+    Under our names and under those of the thesis's script. frame_window_seconds: from the oldest frame to the newest.
+    """
+    return {
+        "time_step": time_step,
+        "num_history_steps": len(scene.history_xyz),
+        "num_future_steps": len(scene.future_xyz),
+        "num_frames": FRAMES_PER_CAMERA,
+        "vp_video_fps": scene.edited[0].fps,
+        "time_step_seconds": time_step,
+        "num_frames_per_camera": FRAMES_PER_CAMERA,
+        "frame_window_seconds": round((FRAMES_PER_CAMERA - 1) * time_step, 6),
+    }
+
+
+def seed_metrics(seconds: float, peaks: dict[str, int]) -> dict[str, float]:
+    """Time and memory under the names of the thesis's script: a GB is 1024^3 bytes, an MB 1024^2."""
+    gpu, host = memory.in_use()
+    return {
+        "inference_time_seconds": seconds,
+        "gpu_memory_used_gb": gpu / 1024**3,
+        "gpu_memory_peak_gb": peaks["gpu_peak_bytes"] / 1024**3,
+        "ram_used_mb": host / 1024**2,
+        "ram_peak_mb": max(peaks["host_peak_bytes"], host) / 1024**2,
     }
 
 

@@ -1,7 +1,8 @@
 """What the driver sees at t0: every camera's four frames by time, the edited cameras' from their videos.
 
-Frames are picked by time, never by index: t0 - 0.3, -0.2, -0.1 and 0 s, whatever rate a video has. Before the model
-they are ordered as it was trained to read them: cameras by sensor index, each oldest first.
+Frames are picked by time, never by index: at or before t0 - 0.3, -0.2, -0.1 and 0 s, as the data set's own loader does,
+whatever rate a video has; none is ever shown from after t0. Before the model they are ordered as it was trained to read
+them: cameras by sensor index, each oldest first.
 """
 
 from collections.abc import Sequence
@@ -13,19 +14,13 @@ import numpy as np
 from relane.camera import CAMERA_INDEX
 from relane.errors import InputError, UndrivableError
 from relane.files import read_json
-from relane.names import parse_name
-from relane.pai import STEP_US, Clip, Frames, nearest, period
+from relane.names import READ_BY_DRIVER, parse_name
+from relane.pai import JITTER_US, STEP_US, Clip, Frames, Vehicle, period, pick, refuse_short
 from relane.video import iter_frames, probe
 
-# The model's own four cameras. All seven are outside its training: the prompt names no camera, so that three more of
-# them move the front tele camera to another place in the sequence.
-CAMERAS = {
-    4: tuple(name for name, index in CAMERA_INDEX.items() if index in (0, 1, 2, 6)),
-    7: tuple(CAMERA_INDEX),
-}
+CAMERAS = READ_BY_DRIVER
 FRAMES_PER_CAMERA = 4
-# Time stamps are rounded to whole microseconds, and cameras jitter by less than a millisecond.
-_JITTER_US = 1_000
+CHOICES = ("before", "nearest")
 
 
 @dataclass(frozen=True)
@@ -37,11 +32,28 @@ class EditedVideo:
     camera: str
     t_us: np.ndarray
     times_from: str  # "sidecar", or "assumed" where only the rate is known
+    fps: float
+
+
+@dataclass(frozen=True)
+class FrameRules:
+    """Which frames may be shown. `choice`: before or nearest, as `relane.pai.pick`.
+
+    allow_late: frames further from their time than the choice explains. allow_repeated: cameras of fewer than 10 frames
+    a second, whose frames serve two slots or stand off the model's clock.
+    """
+
+    choice: str = "before"
+    allow_late: bool = False
+    allow_repeated: bool = False
 
 
 @dataclass(frozen=True)
 class Scene:
-    """The model's view at t0. `frames` by camera name in the model's order; histories as `Clip.history`."""
+    """The model's view at t0. `frames` by camera name in the model's order; histories as `Clip.history`.
+
+    frame_notes: what is to be told of frames off the model's clock, a sentence a camera.
+    """
 
     clip_id: str
     t0_us: int
@@ -51,6 +63,8 @@ class Scene:
     history_rot: np.ndarray
     future_xyz: np.ndarray
     future_rot: np.ndarray
+    vehicle: Vehicle | None = None
+    frame_notes: tuple[str, ...] = ()
 
     @property
     def images(self) -> list[np.ndarray]:
@@ -72,7 +86,7 @@ def open_edited(path: str | Path, sidecar: str | Path | None, start_us: int = 0)
     info = probe(path)
     if sidecar is None:
         times = start_us + np.round(np.arange(info.frames) * 1e6 / info.fps).astype(np.int64)
-        return EditedVideo(Path(path), clip_id, camera, times, "assumed")
+        return EditedVideo(Path(path), clip_id, camera, times, "assumed", info.fps)
     record = read_json(sidecar)
     if (record.get("clip_id"), record.get("camera")) != (clip_id, camera):
         raise InputError(
@@ -83,38 +97,74 @@ def open_edited(path: str | Path, sidecar: str | Path | None, start_us: int = 0)
     if info.frames > len(times):
         raise InputError(f"{path}: {info.frames} frames, but {sidecar} has the times of {len(times)} only")
     # An editor may return fewer frames (whole latent groups); they are the first ones.
-    return EditedVideo(Path(path), clip_id, camera, times[: info.frames], str(record.get("times_from", "sidecar")))
+    times_from = str(record.get("times_from", "sidecar"))
+    return EditedVideo(Path(path), clip_id, camera, times[: info.frames], times_from, info.fps)
 
 
-def edited_frames(video: EditedVideo, wanted_us: list[int]) -> Frames:
-    """The video's frames nearest to the wanted times. Raises InputError when it ends before the last of them."""
-    length = period(video.t_us)
-    if video.t_us[-1] + length / 2 + _JITTER_US < wanted_us[-1]:
-        raise UndrivableError(
-            f"{video.path}: its last frame is at {video.t_us[-1]} us and does not reach t0_us {wanted_us[-1]}; use a "
-            "longer video, clip.anchor t0, or an earlier t0_us"
-        )
-    index = nearest(video.t_us, wanted_us)
+def edited_frames(video: EditedVideo, wanted_us: list[int], choice: str = "before") -> Frames:
+    """The video's frame for each wanted time, by `relane.pai.pick`. Raises UndrivableError when it ends before them."""
+    refuse_short(video.t_us, wanted_us, choice, str(video.path))
+    index = pick(video.t_us, wanted_us, choice)
     wanted = set(index.tolist())
     found = {i: frame for i, frame in enumerate(iter_frames(video.path)) if i in wanted}
-    return Frames([found[i] for i in index.tolist()], wanted_us, video.t_us[index].tolist(), length)
+    return Frames([found[i] for i in index.tolist()], wanted_us, video.t_us[index].tolist(), period(video.t_us))
 
 
-def check_late(frames: Frames, label: str) -> None:
-    """Raise InputError where a frame is further than half a frame period from its wanted time."""
+def late(frames: Frames, choice: str) -> str | None:
+    """What is wrong where a frame is further from its time than the choice explains, as the end of a sentence."""
     for wanted, error in zip(frames.wanted_us, frames.error_us, strict=True):
-        if abs(error) > frames.period_us / 2 + _JITTER_US:
-            raise UndrivableError(
-                f"{label}: the frame nearest to {wanted} us is {error / 1000:.1f} ms off, more than half a frame "
-                f"period ({frames.period_us / 2000:.1f} ms); choose another t0_us, or set drive.allow_late_frames"
+        if choice == "before" and error > 0:
+            return f"has no frame at or before {wanted} us, the first is {error / 1000:.1f} ms later"
+        if choice == "before" and -error > frames.period_us + JITTER_US:
+            return (
+                f"the last frame before {wanted} us is {-error / 1000:.1f} ms old, more than a frame period "
+                f"({frames.period_us / 1000:.1f} ms)"
             )
+        if choice == "nearest" and abs(error) > frames.period_us / 2 + JITTER_US:
+            return (
+                f"the frame nearest to {wanted} us is {error / 1000:.1f} ms off, more than half a frame period "
+                f"({frames.period_us / 2000:.1f} ms)"
+            )
+    return None
 
 
-def assemble(clip: Clip, edited: Sequence[EditedVideo], cameras: int, t0_us: int, allow_late: bool = False) -> Scene:
+def off_clock(frames: Frames) -> str | None:
+    """What is wrong where frames do not keep the model's clock of 10 Hz, as the end of a sentence."""
+    t0 = frames.wanted_us[-1]
+    slots = [f"{(wanted - t0) / 1e6:.1f}" for wanted in frames.wanted_us]
+    for number in range(1, len(slots)):
+        if frames.t_us[number] == frames.t_us[number - 1]:
+            return (
+                f"its frame of {frames.t_us[number]} us serves two slots, {slots[number - 1]} and {slots[number]} s "
+                f"from t0_us {t0}: it has {1e6 / frames.period_us:.3g} frames a second and the model reads 10"
+            )
+    if frames.period_us > STEP_US + JITTER_US:
+        shown = ", ".join(f"{(time - t0) / 1000:.0f}" for time in frames.t_us)
+        return (
+            f"it has {1e6 / frames.period_us:.3g} frames a second and the model reads 10: for {', '.join(slots)} s it "
+            f"would be shown the frames of {shown} ms from t0_us {t0}"
+        )
+    return None
+
+
+def stale(frames: Frames) -> str | None:
+    """What is to be told where frames are older than half a step of the model's clock, as the end of a sentence.
+
+    At 10 frames a second the last frame before an instant is that old where the video's times lie just after it.
+    """
+    age = -min(frames.error_us)
+    if age <= STEP_US / 2 + JITTER_US:
+        return None
+    return f"its frames are up to {age / 1000:.1f} ms older than the instants they stand for"
+
+
+def assemble(
+    clip: Clip, edited: Sequence[EditedVideo], cameras: int, t0_us: int, rules: FrameRules = FrameRules()
+) -> Scene:
     """The scene of one clip at t0 with some of its cameras replaced by edited videos.
 
-    Raises InputError when a video is of another clip, two are of one camera, an edited camera is not among the
-    model's, a frame is late (unless allowed), or ego motion is missing.
+    Raises InputError when a video is of another clip, two are of one camera, or an edited camera is not among the
+    model's; UndrivableError when a frame is late or serves two slots (unless allowed), or ego motion is missing.
     """
     by_camera = {video.camera: video for video in edited}
     if len(by_camera) != len(edited):
@@ -124,13 +174,24 @@ def assemble(clip: Clip, edited: Sequence[EditedVideo], cameras: int, t0_us: int
             raise InputError(f"{video.path}: is of clip {video.clip_id}, not of {clip.clip_id}")
         if video.camera not in CAMERAS[cameras]:
             raise InputError(f"{video.path}: the model does not read {video.camera} with cameras: {cameras}")
-    history_xyz, history_rot = clip.history(t0_us)
-    future_xyz, future_rot = clip.future(t0_us)
+    poses = *clip.history(t0_us), *clip.future(t0_us)
     wanted = [t0_us - back * STEP_US for back in range(FRAMES_PER_CAMERA - 1, -1, -1)]
-    frames = {}
+    frames, notes = {}, []
     for camera in CAMERAS[cameras]:
         video = by_camera.get(camera)
-        frames[camera] = edited_frames(video, wanted) if video else clip.frames(camera, wanted)
-        if not allow_late:
-            check_late(frames[camera], str(video.path) if video else f"clip {clip.clip_id}, {camera}")
-    return Scene(clip.clip_id, t0_us, frames, list(edited), history_xyz, history_rot, future_xyz, future_rot)
+        label = str(video.path) if video else f"clip {clip.clip_id}, {camera}"
+        found = edited_frames(video, wanted, rules.choice) if video else clip.frames(camera, wanted, rules.choice)
+        behind = late(found, rules.choice)
+        if behind and not rules.allow_late:
+            raise UndrivableError(f"{label}: {behind}; choose another t0_us, or set drive.allow_late_frames")
+        wrong = off_clock(found)
+        # A frame that is allowed to be late may stand for the slots that it missed.
+        if wrong and not (behind or rules.allow_repeated):
+            raise UndrivableError(
+                f"{label}: {wrong}; make clips at clip.fps 10 or more of a source that has as many, or set "
+                "drive.allow_repeated_frames"
+            )
+        wrong = wrong or stale(found)
+        notes += [f"{camera}: {wrong}"] if wrong else []
+        frames[camera] = found
+    return Scene(clip.clip_id, t0_us, frames, list(edited), *poses, clip.vehicle(), tuple(notes))

@@ -30,7 +30,9 @@ from relane.world.rig import CAMERAS, dimensions_table, extrinsics_table, intrin
 from relane.world.scene import Scene
 
 CLIPS_PER_CHUNK = 100
-CAMERA_DELAY_US = 1_500  # the cameras fire a little apart, as real ones do
+# The cameras fire a little apart, as real ones do, and a little before the instants that are asked of them: the data
+# set's loader takes the frame before an instant, which at 10 frames a second would else be a whole period old.
+CAMERA_LEAD_US = 1_500
 _CALIBRATION = ("camera_intrinsics", "sensor_extrinsics", "vehicle_dimensions")
 
 
@@ -100,7 +102,7 @@ def egomotion_table(drive: Drive) -> pd.DataFrame:
 def frame_times_us(camera: str, seconds: float, fps: float) -> np.ndarray:
     """Microseconds of each frame of a camera, (frames,) int64."""
     count = round(seconds * fps)
-    return np.rint(np.arange(count) * 1e6 / fps).astype(np.int64) + CAMERA_DELAY_US * list(CAMERAS).index(camera)
+    return np.rint(np.arange(count) * 1e6 / fps).astype(np.int64) - CAMERA_LEAD_US * list(CAMERAS).index(camera)
 
 
 def encode(scene: Scene, camera: str, times_us: np.ndarray, fps: float) -> bytes:
