@@ -2,7 +2,7 @@
 
 import numpy as np
 import pytest
-from hypothesis import given, settings
+from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 
 from relane.effects import paths
@@ -20,6 +20,7 @@ def beside(base: np.ndarray, angle: np.ndarray, left: float) -> np.ndarray:
 @settings(max_examples=40, deadline=None)
 @given(before=st.floats(3, 20), after=st.floats(3, 20), curvature=CURVATURES)
 def test_the_same_curve_at_another_speed_is_not_a_shift_to_the_side(before, after, curvature):
+    assume(abs(curvature) * (after - before) * 6.4 < 1.4)  # beyond its end the path turns on by a quarter at most
     lateral, longitudinal = lateral_longitudinal(arc(after, curvature), arc(before, curvature))
     assert np.abs(lateral).max() < 0.05
     assert longitudinal == pytest.approx(np.broadcast_to((after - before) * T, longitudinal.shape), abs=0.05)
