@@ -13,16 +13,18 @@ from PIL import Image
 from safetensors.torch import load_file, save_file
 
 from relane import noise, video
+from relane.colour import Colour
 from relane.errors import InputError
 
 FRAMES, HEIGHT, WIDTH = 21, 180, 320
+BT709 = Colour(1, 1, 1)
 
 
 def write_inputs(folder, masks: np.ndarray) -> np.ndarray:
     """A clip of moving stripes and what belongs to it; returns the clip's frames as they are decoded."""
     y, x = np.mgrid[:HEIGHT, :WIDTH]
     frames = [np.stack([x // 2, y, (x + y + 8 * t) % 256], axis=-1).astype(np.uint8) for t in range(FRAMES)]
-    video.write_video(folder / "clip.mp4", frames, 10)
+    video.write_video(folder / "clip.mp4", frames, 10, colour=BT709)
     (folder / "clip.json").write_text(json.dumps({"video": "a.front", "fps": 10, "t_us": list(range(FRAMES))}))
     np.savez_compressed(folder / "region.npz", masks.astype(np.uint8))
     Image.fromarray(frames[0][:, ::-1]).save(folder / "first.png")
@@ -65,9 +67,9 @@ def written(monkeypatch) -> dict[str, np.ndarray]:
     """The frames that go to the encoder, by file name, as the script hands them over."""
     frames, write = {}, video.write_video
 
-    def keep(path, source, fps, crf=18):
+    def keep(path, source, fps, crf=18, colour=None):
         frames[Path(path).name] = stack = np.stack(list(source))
-        return write(path, stack, fps, crf)
+        return write(path, stack, fps, crf, colour)
 
     monkeypatch.setattr(video, "write_video", keep)
     return frames
@@ -90,6 +92,8 @@ def test_an_edit_changes_the_mask_alone_and_is_recorded(tmp_path, tiny, written)
     np.testing.assert_array_equal(written["x_panels.mp4"][:, :, -192:], written["x_generated.mp4"])
     info = video.probe(tmp_path / "x_vp_edit_sample0.mp4")
     assert (info.width, info.height, info.frames, info.fps) == (WIDTH, HEIGHT, FRAMES, 10)
+    made = ("x_vp_edit_sample0.mp4", "x_generated.mp4", "x_panels.mp4")
+    assert [video.probe(tmp_path / name).colour for name in made] == [BT709] * 3  # as the clip's
 
     record = json.loads((tmp_path / "x_vp_edit_sample0.json").read_text())
     assert record["prompt"] == "road with double yellow solid lane markings"
