@@ -144,9 +144,8 @@ def loss(net: FluxTransformer2DModel, data: Latents, prompts: Prompts, size: int
     device = data.target.device
     chosen = torch.randint(len(data.target), (size,), device=device)
     moment, kind = chosen // data.each, (torch.rand(size, device=device) < 0.2).long()
-    keep = torch.rand(size, 1, 1, device=device) < 0.5
     clean = data.target[chosen].float()
-    seen = torch.where(keep, data.source[moment], data.holed[kind, moment]).float()
+    seen = data.holed[kind, moment].float()  # as the released model: it never saw what lies under the mask
     mask = data.masks[kind, moment].float()
     level = torch.sigmoid(torch.randn(size, device=device) + 0.3)
     level = torch.where(torch.rand(size, device=device) < 0.15, torch.rand(size, device=device), level).clamp(0.002, 1)
