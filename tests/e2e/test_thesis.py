@@ -56,15 +56,16 @@ def test_the_thesis_runs_to_the_end(checkout, name):
 
     results = checkout / "results" / name
     assert (results / "report" / "index.html").is_file()
-    (clip,) = (results / "clips").glob("*.mp4")
-    (edit,) = (results / "vp").rglob("*_vp_edit_sample0.mp4")
+    clip_id, camera = (checkout / "one.csv").read_text().splitlines()[1].split(",")[:2]
+    clip = results / "clips" / f"{clip_id}.{camera}.mp4"
+    folder = results / "vp/double-yellow-solid" / clip.stem
+    edit = folder / f"{clip.stem}_vp_edit_sample0.mp4"
     assert (probe(clip).frames, probe(edit).frames) == (20, 17)
     record = read_json(edit.with_suffix(".json"))
     assert record["parameters"]["mode"] == "exact"
     assert record["parameters"]["fit"] == "squash"
     assert len(record["t_us"]) == 17
-    (quality,) = edit.parent.glob("eval_*.json")
-    quality = read_json(quality)
+    quality = read_json(folder / f"eval_{clip.stem}.json")
     assert (quality["frames"], quality["clip_frames"], quality["edited_frames"]) == (17, 20, 17)
     arms = [read_json(path) for path in (results / "alpamayo").rglob("*_inference.json")]
     assert len(arms) == 2  # the original and the edit: no controls
