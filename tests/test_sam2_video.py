@@ -12,6 +12,7 @@ import pytest
 import torch
 import yaml
 from PIL import Image
+from safetensors.torch import load_file, save_file
 
 from relane import sam2_video
 from relane.errors import InputError
@@ -124,11 +125,11 @@ def test_a_mask_of_nan_stops_the_clip(tiny):
 
 def test_a_damaged_weight_is_named(tiny, tmp_path):
     folder = shutil.copytree(tiny("sam2"), tmp_path / "sam2")
-    (path,) = folder.glob("*.pt")
-    state = torch.load(path, weights_only=True)
-    name = next(iter(state["model"]))
-    state["model"][name].view(-1)[0] = float("nan")
-    torch.save(state, path)
+    (path,) = folder.glob("*.safetensors")
+    state = load_file(path)
+    name = next(name for name in state if state[name].is_floating_point())
+    state[name].view(-1)[0] = float("nan")
+    save_file(state, path)
     with pytest.raises(InputError, match=f"tensor {re.escape(name)} holds NaN"):
         sam2_video.load_predictor(folder)
 

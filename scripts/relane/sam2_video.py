@@ -323,6 +323,11 @@ def propagate(
         if step is None:
             return
         index, _, logits = step
+        # Where the score of the object is NaN sam2 takes it for hidden, and answers an empty mask.
+        for outputs in state["output_dict_per_obj"].values():
+            found = outputs["cond_frame_outputs"].get(index) or outputs["non_cond_frame_outputs"].get(index)
+            if found is not None:
+                _check(predictor, found["object_score_logits"], index, dtype)
         _check(predictor, logits, index, dtype)
         forget(state, index, keep)
         yield logits[0, 0]

@@ -13,7 +13,6 @@ from tests.dag.conftest import copy_checkout
 
 # Over config/thesis*.yaml. No mode, fit, region, rate or sampling of the thesis is among them.
 SIZES = {
-    "run": "thesis",
     "clips": "one.csv",
     "instructions": "lane double yellow solid",
     "checkpoints": {
@@ -36,31 +35,37 @@ SIZES = {
 }
 
 
-@pytest.mark.parametrize("name", ["thesis", "thesis_run"])
-def test_the_thesis_runs_to_the_end(tmp_path, name):
-    checkout = copy_checkout(tmp_path / "relane")
+@pytest.fixture(scope="module")
+def checkout(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A checkout with the synthetic world and a sheet of its first clip."""
+    folder = copy_checkout(tmp_path_factory.mktemp("thesis") / "relane")
     world = [sys.executable, "scripts/make_world.py", "--output", "build/world"]
-    subprocess.run(world, cwd=checkout, check=True, capture_output=True)
-    (checkout / "one.csv").write_text(
-        "\n".join((checkout / "config/demo_clips.csv").read_text().splitlines()[:2]) + "\n"
-    )
-    (checkout / "sizes.json").write_text(json.dumps(SIZES))
+    subprocess.run(world, cwd=folder, check=True, capture_output=True)
+    lines = (folder / "config/demo_clips.csv").read_text().splitlines()
+    (folder / "one.csv").write_text("\n".join(lines[:2]) + "\n")
+    return folder
+
+
+@pytest.mark.parametrize("name", ["thesis", "thesis_run"])
+def test_the_thesis_runs_to_the_end(checkout, name):
+    (checkout / "sizes.json").write_text(json.dumps(SIZES | {"run": name}))
     command = [Path(sys.executable).parent / "snakemake", "--cores", "2", "--resources", "gpu=2", "network=1"]
     command += ["--scheduler", "greedy", "--configfile", f"config/{name}.yaml", "sizes.json"]
     done = subprocess.run(command, cwd=checkout, capture_output=True, text=True, check=False)
     assert done.returncode == 0, (done.stdout + done.stderr)[-6000:]
 
-    results = checkout / "results" / "thesis"
+    results = checkout / "results" / name
     assert (results / "report" / "index.html").is_file()
-    (clip,) = (results / "clips").glob("*.mp4")
-    (edit,) = (results / "vp").rglob("*_vp_edit_sample0.mp4")
+    clip_id, camera = (checkout / "one.csv").read_text().splitlines()[1].split(",")[:2]
+    clip = results / "clips" / f"{clip_id}.{camera}.mp4"
+    folder = results / "vp/double-yellow-solid" / clip.stem
+    edit = folder / f"{clip.stem}_vp_edit_sample0.mp4"
     assert (probe(clip).frames, probe(edit).frames) == (20, 17)
     record = read_json(edit.with_suffix(".json"))
     assert record["parameters"]["mode"] == "exact"
     assert record["parameters"]["fit"] == "squash"
     assert len(record["t_us"]) == 17
-    (quality,) = edit.parent.glob("eval_*.json")
-    quality = read_json(quality)
+    quality = read_json(folder / f"eval_{clip.stem}.json")
     assert (quality["frames"], quality["clip_frames"], quality["edited_frames"]) == (17, 20, 17)
     arms = [read_json(path) for path in (results / "alpamayo").rglob("*_inference.json")]
     assert len(arms) == 2  # the original and the edit: no controls
