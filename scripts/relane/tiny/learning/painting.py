@@ -1,6 +1,6 @@
 """FLUX Fill learns to repaint lane lines: flow matching on the latents of true re-renders.
 
-Half of the time the model sees the old picture under the mask (`keep_masked_pixels`), half of the time a hole.
+The model sees a hole where it paints, as the released one did, and never the old picture under it (`keep_masked_pixels`).
 """
 
 from collections.abc import Iterator
@@ -94,11 +94,10 @@ def measure(vae: AutoencoderKL, data: Pictures) -> tuple[float, float]:
 
 @dataclass
 class Latents:
-    """Packed, scaled latents in float16: targets (N, G, 64), sources (M, G, 64), sources with the corridor or the
-    road cut out (2, M, G, 64), masks (2, M, G, 256); and what each target shows (N,)."""
+    """Packed, scaled latents in float16: targets (N, G, 64), sources with the corridor or the road cut
+    out (2, M, G, 64), masks (2, M, G, 256); and what each target shows (N,)."""
 
     target: torch.Tensor
-    source: torch.Tensor
     holed: torch.Tensor
     masks: torch.Tensor
     asked: torch.Tensor
@@ -120,7 +119,6 @@ def encode(vae: AutoencoderKL, data: Pictures) -> Latents:
 
     return Latents(
         latents(data.target),
-        latents(data.source),
         torch.stack([latents(data.source, masks) for masks in data.masks]),
         torch.stack([pack_mask(masks) for masks in data.masks]),
         data.asked,
