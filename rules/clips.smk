@@ -18,7 +18,8 @@ def local_source(wildcards) -> list[str]:
 def clip_flags(wildcards) -> str:
     """The clip section; only a clip that can be driven has an instant to end its window at: the last one."""
     anchor = config["clip"]["anchor"] if CLIPS[wildcards.video].drivable else "start"
-    return relane_config.flags({**config["clip"], "anchor": anchor, "t0_us": max(T0_US)})
+    section = {**config["clip"], "anchor": anchor, "t0_us": max(T0_US)}
+    return relane_config.flags(section, leave_out=("record_failures",))
 
 
 rule prepare_clip:
@@ -36,13 +37,14 @@ rule prepare_clip:
     retries: 1
     resources:
         network=1,
+        last_attempt=lambda wildcards, attempt: int(attempt > 1),
     params:
         flags=clip_flags,
         source=lambda wildcards: source_flags(wildcards.video),
         code=code("prepare_clip.py"),
     shell:
         "{PYTHON:q} {SCRIPTS:q}/prepare_clip.py {params.source} {params.flags}"
-        " --output {output.video:q} --sidecar {output.sidecar:q} > {log:q} 2>&1"
+        " {RECORD_FAILURES} --last-attempt {resources.last_attempt} --output {output.video:q} --sidecar {output.sidecar:q} > {log:q} 2>&1"
 
 
 rule reencode_original:

@@ -4,6 +4,7 @@ INPUTS:  config (config/config.yaml and what is laid over it), the clip sheet, t
 OUTPUTS: none; the names below are what the other rule files may use
 """
 
+import datetime
 import os
 import shlex
 import sys
@@ -11,8 +12,10 @@ import sys
 sys.path.insert(0, str(Path(workflow.basedir) / "scripts"))
 
 from relane import config as relane_config
+from relane import config_check
 from relane import edited as relane_edited
 from relane import instructions as relane_instructions
+from relane import paths as relane_paths
 from relane.digest import code_digest, weights_digest
 from relane.errors import InputError
 from relane.sheet import Clip, check_clips, read_sheet
@@ -24,16 +27,31 @@ from relane.warm.lease import started
 PYTHON = sys.executable
 SCRIPTS = Path(workflow.basedir) / "scripts"
 OWNER = os.getpid()
+# Whether the jobs' files are on this machine's disks; a bucket's are not to be looked at from here.
+LOCAL = workflow.storage_settings.default_storage_provider is None
+
+
+def stamp_run() -> None:
+    """With run_stamp, a run of its own each time. The jobs' own processes are handed its whole name and stamp nothing."""
+    if config["run_stamp"] and workflow.is_main_process:
+        config["run"] = f"{config['run']}_{datetime.datetime.now(datetime.timezone.utc):%Y%m%d_%H%M%S}"
+        config["run_stamp"] = False
+        settings = workflow.config_settings
+        settings.config_args = [*(settings.config_args or []), f"run='{config['run']}'", "run_stamp=false"]
 
 
 def read_inputs() -> tuple[dict[str, Clip], dict[str, str]]:
     """The clips by video name and the instructions' texts by slug; nothing here asks the network."""
-    relane_config.take_words(config)
+    given = workflow.config_settings.config_args or []
+    relane_config.take_words(config, given=relane_config.words_given(given))
     relane_config.validate(config)
+    relane_paths.find_paths(config, Path(workflow.basedir))
+    stamp_run()
     sources = config["clips"] if isinstance(config["clips"], list) else [config["clips"]]
     clips = []
     for source in sources:
         clips += read_sheet(source) if str(source).endswith(".csv") else resolve_local(str(source))
+    clips = [relane_paths.of_clip(clip, Path(workflow.basedir)) for clip in clips]
     # Only videos that were edited elsewhere: then there is nothing to ask an editor for.
     nothing = config["drive"]["videos"] and not config["instructions"].strip()
     wanted = [] if nothing else relane_instructions.load(config["instructions"])
@@ -54,6 +72,11 @@ try:
     # Sham is an edit like any other, but asked for the markings that the clip already has.
     EDIT_ARMS = (["sham"] if config["arms"]["sham"] else []) + list(INSTRUCTIONS)
     FOREIGN = read_edited()
+    FOREIGN_ARMS = list(dict.fromkeys(arm for arm, _ in FOREIGN))
+    # The floor is the original once more with other noise: it says how far the model moves by itself.
+    DRIVE_ARMS = ["original", *(["floor"] if config["arms"]["floor"] else []), *EDIT_ARMS, *FOREIGN_ARMS]
+    if workflow.is_main_process:
+        config_check.check(config, CLIPS, EDIT_ARMS, DRIVE_ARMS, LOCAL)
 except InputError as error:
     raise WorkflowError(str(error)) from None
 
@@ -64,21 +87,12 @@ ON_GPU = " ".join(
     + [relane_config.flags(config["workers"])]
 )
 
+# The same holds for what becomes of a source that cannot be used.
+RECORD_FAILURES = relane_config.flags({"record_failures": config["clip"]["record_failures"]})
+
 RUN = config["run"]
-FOREIGN_ARMS = list(dict.fromkeys(arm for arm, _ in FOREIGN))
-# The floor is the original once more with other noise: it says how far the model moves by itself.
-DRIVE_ARMS = ["original", *(["floor"] if config["arms"]["floor"] else []), *EDIT_ARMS, *FOREIGN_ARMS]
-
-
 # The instants to plan at. The first gives files their plain names, any further one adds `_t0_<microseconds>` to its own.
-T0_US = config["clip"]["t0_us"] if isinstance(config["clip"]["t0_us"], list) else [config["clip"]["t0_us"]]
-if config["clip"]["anchor"] == "t0" and any(clip.drivable for clip in CLIPS.values()):
-    # The driver looks back 0.3 s from its instant, so the window that ends at the last must begin before the first.
-    if (config["clip"]["max_frames"] - 1) / config["clip"]["fps"] < (max(T0_US) - min(T0_US)) / 1e6 + 0.3:
-        raise WorkflowError(
-            f"clip.t0_us: the instants {min(T0_US)} to {max(T0_US)} are further apart than a clip of clip.max_frames "
-            f"{config['clip']['max_frames']} frames at {config['clip']['fps']} fps is long; raise clip.max_frames"
-        )
+T0_US = config_check.instants(config["clip"])
 
 
 wildcard_constraints:
@@ -136,3 +150,21 @@ def source_flags(video: str) -> str:
     clip = CLIPS[video]
     source = {"clip_id": clip.clip_id, "camera": clip.camera, "uri": clip.uri, "pai_root": clip.pai_root}
     return relane_config.flags({**{k: v for k, v in source.items() if v}, "checksum": clip.checksum or None})
+
+
+def check_edits() -> None:
+    """Stop the plan where clips of these settings cannot be edited; asked only where something is to be."""
+    try:
+        config_check.check_edits(config)
+    except InputError as error:
+        raise WorkflowError(str(error)) from None
+
+
+def check_checkpoints() -> None:
+    """Before the first job of a real run on this machine: the checkpoints of all that is to come are there."""
+    if workflow.is_main_process and workflow.local_exec:
+        rules_to_come = {job.rule.name for job in workflow.dag.needrun_jobs()}
+        try:
+            config_check.check_checkpoints(config, rules_to_come, EDIT_ARMS, CLIPS)
+        except InputError as error:
+            raise WorkflowError(str(error)) from None

@@ -20,11 +20,6 @@ wildcard_constraints:
 DRIVE_PLAN = ("enabled", "together", "reasoning", "videos", "video_name", "videos_start_us")
 # The arms that one job drives in one batch; those edited elsewhere are not those of every clip.
 TOGETHER = [arm for arm in DRIVE_ARMS if arm not in FOREIGN_ARMS] if config["drive"]["together"] else []
-if TOGETHER and config["drive"]["reasoning"] == "shared":
-    raise WorkflowError(
-        "drive.together: with drive.reasoning shared the other arms wait for the original's words; "
-        "set drive.together to false, or drive.reasoning to free or both"
-    )
 
 
 rule import_video:

@@ -12,6 +12,7 @@ EDIT = "results/{run}/vp/{instruction}/{video}/{video}"
 
 def instruction_text(wildcards) -> str:
     """What the arm is asked for; `sham` asks for what the first frame already shows."""
+    check_edits()
     if wildcards.instruction == "sham":
         return "sham"
     if wildcards.instruction not in INSTRUCTIONS:
@@ -48,7 +49,7 @@ rule first_frame:
         code=code("first_frame.py"),
     shell:
         "{ON_GPU} --record {output.sidecar:q} {SCRIPTS:q}/first_frame.py --clip {input.clip:q} --inpaint-masks {input.region:q}"
-        " --video {wildcards.video:q} --instruction {params.instruction:q} {params.lora}"
+        " --video {wildcards.video:q} --instruction={params.instruction:q} {params.lora}"
         " --flux-fill {params.flux_fill:q} --qwen {params.qwen:q} {params.flags}"
         " --device {resources.device} --critic-device {resources.critic_device}"
         " --output {output.image:q} --sidecar {output.sidecar:q} --refine-folder {output.refine:q} > {log:q} 2>&1"

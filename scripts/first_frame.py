@@ -250,6 +250,8 @@ def paint_size(text: str) -> tuple[int, int] | None:
     height, _, width = text.lower().partition("x")
     if not height.isdecimal() or not width.isdecimal():
         raise InputError(f"--paint-size {text!r}: expected HEIGHTxWIDTH, such as 480x720")
+    if int(height) % 16 or int(width) % 16 or not int(height) or not int(width):
+        raise InputError(f"--paint-size {text!r}: height and width must be multiples of 16")
     return int(height), int(width)
 
 

@@ -55,6 +55,17 @@ def parser() -> argparse.ArgumentParser:
     return options
 
 
+def check(args: argparse.Namespace) -> None:
+    """Raise InputError for settings that no training can have."""
+    from relane.lora.settings import Settings, check_resume
+
+    Settings.of(args)
+    for name in ("checkpointing_steps", "checkpoints_total_limit", "sample_inference_steps"):
+        if getattr(args, name) < 1:
+            raise InputError(f"lora.{name}: must be at least 1, got {getattr(args, name)}")
+    check_resume(args.resume)
+
+
 def make_accelerator(args: argparse.Namespace):
     """Accelerate's view of the device, the number type and the accumulation."""
     import torch
@@ -84,10 +95,8 @@ def prepare(args: argparse.Namespace, accelerator):
     from relane.lora.settings import Settings, identity
     from relane.lora.trainer import Trainer, Upkeep
 
+    check(args)
     settings = Settings.of(args)
-    for name in ("checkpointing_steps", "checkpoints_total_limit", "sample_inference_steps"):
-        if getattr(args, name) < 1:
-            raise InputError(f"lora.{name}: must be at least 1, got {getattr(args, name)}")
     rows = dataset.read_rows(args.dataset)
     dataset.check_rows(args.dataset, rows)
     cache = Cache(args.output / "cache", args.flux_fill, args.dataset, rows, settings)

@@ -17,7 +17,7 @@ from pathlib import Path
 import av
 import numpy as np
 
-from relane.errors import InputError
+from relane.errors import FetchError, InputError
 from relane.files import sha256_file
 from relane.sources import checksum_of, filesystem
 from relane.video import EXACT_COLOR, open_video
@@ -98,9 +98,9 @@ def _download(uri: str, checksum: str, folder: Path) -> Path:
     return target
 
 
-def _cannot_fetch(label: str, error: Exception) -> InputError:
+def _cannot_fetch(label: str, error: Exception) -> FetchError:
     first_line = (str(error).splitlines() or [""])[0][:200]
-    return InputError(
+    return FetchError(
         f"{label}: cannot be fetched ({type(error).__name__}: {first_line}); check the name and your login"
     )
 

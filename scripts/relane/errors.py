@@ -9,6 +9,10 @@ class InputError(Exception):
     """
 
 
+class FetchError(InputError):
+    """A source did not come over the network: it may by itself when it is tried again, or never."""
+
+
 class UndrivableError(InputError):
     """One clip cannot be driven at one instant: a fault of its data, which says nothing of the other clips.
 

@@ -15,6 +15,8 @@ CAMERAS = (
     "camera_rear_right_70fov",
     "camera_front_tele_30fov",
 )
+# Those that the driving model reads, by drive.cameras; only the four are in its training.
+MODEL_CAMERAS = {4: tuple(CAMERAS[index] for index in (0, 1, 2, 6)), 7: CAMERAS}
 _VIDEO = re.compile(rf"(?P<clip>[^/]+?)\.(?P<camera>{'|'.join(CAMERAS)})(?:[^A-Za-z0-9].*)?\.mp4")
 
 
