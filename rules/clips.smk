@@ -12,7 +12,7 @@ def local_source(wildcards) -> list[str]:
     clip = CLIPS.get(wildcards.video)
     if clip is None:
         raise WorkflowError(f"{wildcards.video}: no such video in {config['clips']}")
-    return [clip.uri] if clip.uri and "://" not in clip.uri else []
+    return as_inputs([clip.uri]) if clip.uri and "://" not in clip.uri else []
 
 
 def clip_flags(wildcards) -> str:

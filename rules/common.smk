@@ -6,6 +6,7 @@ OUTPUTS: none; the names below are what the other rule files may use
 
 import datetime
 import os
+import re
 import shlex
 import sys
 
@@ -21,6 +22,7 @@ from relane.errors import InputError
 from relane.sheet import Clip, check_clips, read_sheet
 from relane.sources import resolve_local
 from relane.warm import client as warm_workers
+from relane.warm import places
 from relane.warm.lease import started
 
 # The interpreter that runs Snakemake runs the scripts too, whether or not the environment is activated.
@@ -112,12 +114,32 @@ localrules:
 def end_workers() -> None:
     """Let the workers go that no other run uses. They would by themselves, soon after this process has ended."""
     if config["workers"]["enabled"]:
-        warm_workers.stop_all((OWNER, started(OWNER)))
+        try:
+            warm_workers.stop_all((OWNER, started(OWNER)))
+        except InputError as error:
+            raise WorkflowError(str(error)) from None
 
 
-def flags(section: str, leave_out: tuple[str, ...] = ()) -> str:
+def as_is(text: str):
+    """A text as a parameter. In a plain one Snakemake would take braces for a wildcard."""
+    return lambda wildcards: text
+
+
+def as_inputs(files: list[str]) -> list[str]:
+    """Local files as inputs of a job. One with braces in its name cannot be declared, for the same reason.
+
+    The job reads it all the same; its checksum is among the job's parameters, and whether it is there is asked here.
+    """
+    braces = [file for file in files if re.search(r"\{.*\}", file)]
+    for file in braces:
+        if LOCAL and not Path(file).exists():
+            raise WorkflowError(f"{file}: no such file")
+    return [file for file in files if file not in braces]
+
+
+def flags(section: str, leave_out: tuple[str, ...] = ()):
     """One section of the configuration as a script's flags."""
-    return relane_config.flags(config[section], leave_out)
+    return as_is(relane_config.flags(config[section], leave_out))
 
 
 def code(script: str) -> str:
@@ -130,9 +152,9 @@ def weights(*names: str) -> dict[str, str]:
     return {name: weights_digest(config["checkpoints"][name]) for name in names if config["checkpoints"][name]}
 
 
-def model_folder(name: str) -> str:
+def model_folder(name: str):
     """The folder of a checkpoint, as configured; may be empty where the checkpoint is optional."""
-    return config["checkpoints"][name]
+    return as_is(config["checkpoints"][name])
 
 
 VIDEOS_OF: dict[str, list[str]] = {}
@@ -161,10 +183,12 @@ def check_edits() -> None:
 
 
 def check_checkpoints() -> None:
-    """Before the first job of a real run on this machine: the checkpoints of all that is to come are there."""
+    """Before the first job of a real run on this machine: what all that is to come needs is there."""
     if workflow.is_main_process and workflow.local_exec:
         rules_to_come = {job.rule.name for job in workflow.dag.needrun_jobs()}
         try:
+            if config["workers"]["enabled"]:
+                places.folder()
             config_check.check_checkpoints(config, rules_to_come, EDIT_ARMS, CLIPS)
         except InputError as error:
             raise WorkflowError(str(error)) from None

@@ -25,7 +25,7 @@ TOGETHER = [arm for arm in DRIVE_ARMS if arm not in FOREIGN_ARMS] if config["dri
 rule import_video:
     """A video edited elsewhere takes its place beside the arms that are edited here."""
     input:
-        lambda wildcards: [file for file in foreign_files(wildcards) if "://" not in file],
+        lambda wildcards: as_inputs([file for file in foreign_files(wildcards) if "://" not in file]),
     output:
         video="results/{run}/vp/{foreign_arm}/{video}/{video}_vp_edit_sample0.mp4",
         sidecar="results/{run}/vp/{foreign_arm}/{video}/{video}_times.json",

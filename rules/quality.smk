@@ -25,12 +25,14 @@ rule evaluate_edit:
         device=config["devices"]["quality"],
     params:
         flags=flags("quality"),
-        models=relane_config.flags(
-            {
-                "clip_score_model": model_folder("clip_score"),
-                "clip_temporal_model": model_folder("clip_temporal"),
-                "lpips_weights": model_folder("lpips"),
-            }
+        models=as_is(
+            relane_config.flags(
+                {
+                    "clip_score_model": config["checkpoints"]["clip_score"],
+                    "clip_temporal_model": config["checkpoints"]["clip_temporal"],
+                    "lpips_weights": config["checkpoints"]["lpips"],
+                }
+            )
         ),
         weights=weights("clip_score", "clip_temporal", "lpips"),
         code=code("evaluate_edit.py"),

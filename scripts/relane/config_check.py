@@ -96,7 +96,8 @@ def _with_keys(message: str, section: str, values: Mapping[str, Any]) -> str:
 
     def key(match: re.Match) -> str:
         name = match[1].replace("-", "_")
-        return f"{section}.{name}" if name in values else match[0]
+        place = "checkpoints" if name in ("qwen", "videopainter_id") else section
+        return f"{place}.{name}" if name in values else match[0]
 
     return re.sub(r"--([a-z][a-z0-9-]*)", key, message)
 
@@ -198,6 +199,8 @@ def check_lora_file(config: Mapping[str, Any], local: bool = True) -> None:
     if not named or not config["first_frame"]["lora_scale"] or named in config["loras"]:
         return
     path, key = Path(named), f"config: first_frame.lora {named!r}"
+    if "{" in named:
+        raise InputError(f"{key}: a path with braces cannot be a job's input; rename it")
     near = nearest(named, config["loras"]) if config["loras"] else ""
     if path.suffix != ".safetensors" and not path.is_dir():
         if path.exists():

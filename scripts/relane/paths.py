@@ -13,7 +13,7 @@ from relane.sheet import Clip
 
 
 def found(name: str, base: Path) -> str:
-    """A path that is there: `name` itself, or below `base`. Addresses, absolute paths and unknown ones stay as given."""
+    """A path that is there: `name` itself, or below `base`. Addresses, absolute and unknown paths stay as given."""
     scheme, sign, rest = name.rpartition("://")
     if not name or scheme not in ("", "file", "pai") or Path(rest).is_absolute():
         return name
