@@ -65,6 +65,35 @@ rule reencode_original:
         "{PYTHON:q} {SCRIPTS:q}/reencode_clip.py --clip {input:q} --crf {params.crf} --output {output:q} > {log:q} 2>&1"
 
 
+checkpoint collect_clips:
+    """The clips without a usable source, where none are edited here and so no masks say it. A checkpoint, as of masks."""
+    input:
+        lambda wildcards: expand("results/{run}/clips/{video}.json", run=wildcards.run, video=FOREIGN_CLIPS),
+    output:
+        "results/{run}/clips/skipped.txt",
+    log:
+        "logs/{run}/clips/skipped.log",
+    priority: 95
+    params:
+        code=code("collect_clips.py"),
+    shell:
+        "{PYTHON:q} {SCRIPTS:q}/collect_clips.py --sidecars @<(printf '%s\\n' {input:q}) --output {output:q} > {log:q} 2>&1"
+
+
+def skipped_clips(run: str) -> list[str]:
+    """Their list. A dry-run does without, and plans for all clips, until it is there."""
+    skipped = f"results/{run}/clips/skipped.txt"
+    if not workflow.output_settings.dryrun:
+        skipped = checkpoints.collect_clips.get(run=run).output[0]
+    return [skipped] if Path(skipped).exists() else []
+
+
+def prepared_videos(run: str) -> list[str]:
+    """The clips of videos edited elsewhere that could be made."""
+    skipped = {line.partition(": ")[0] for path in skipped_clips(run) for line in open(path, encoding="utf-8")}
+    return [video for video in FOREIGN_CLIPS if video not in skipped]
+
+
 rule clips:
     """Every clip of the sheet, prepared."""
     input:

@@ -167,6 +167,15 @@ def videos_of(clip: str) -> list[str]:
     return VIDEOS_OF.get(clip, [])
 
 
+# The drivable videos of the clips of which an edited video came from elsewhere: what their original arms show.
+FOREIGN_CLIPS = [
+    video
+    for clip_id in dict.fromkeys(CLIPS[video].clip_id for _, video in FOREIGN)
+    for video in VIDEOS_OF[clip_id]
+    if CLIPS[video].drivable
+]
+
+
 def source_flags(video: str) -> str:
     """Where a video comes from, as a script's flags; what the sheet leaves blank is left out."""
     clip = CLIPS[video]

@@ -68,8 +68,8 @@ def replaced_videos(run: str, arm: str, clip: str) -> list[str]:
         videos = [video for video in videos_of(clip) if (arm, video) in FOREIGN]
     else:
         videos = [video for video in videos_of(clip) if CLIPS[video].drivable]
-        if EDIT_ARMS and len(videos) > 1:
-            usable = set(usable_videos(run))
+        if len(videos) > 1:
+            usable = set(usable_videos(run) if EDIT_ARMS else prepared_videos(run))
             videos = [video for video in videos if video in usable]
     if not videos:
         raise WorkflowError(f"{clip}: nothing to drive in arm {arm}: no video of it, or no ego motion with the clip")
@@ -212,7 +212,7 @@ def driven_clips(run: str) -> list[str]:
     """The clips that can be driven: ego motion, and, where something is edited here, enough road."""
     if not config["drive"]["enabled"]:
         return []
-    videos = usable_videos(run) if EDIT_ARMS else [video for _, video in FOREIGN]
+    videos = usable_videos(run) if EDIT_ARMS else prepared_videos(run)
     return list(dict.fromkeys(CLIPS[video].clip_id for video in videos if CLIPS[video].drivable))
 
 
@@ -246,6 +246,7 @@ rule effects:
     input:
         inferences=lambda wildcards: rollouts(wildcards.run, "inference.json"),
         metadata="results/{run}/sam2/metadata.csv" if EDIT_ARMS else [],
+        skipped=lambda wildcards: [] if EDIT_ARMS else skipped_clips(wildcards.run),
     output:
         table="results/{run}/effects.csv",
         values="results/{run}/effects.json",
@@ -257,11 +258,12 @@ rule effects:
     priority: 30
     params:
         flags=flags("effects"),
+        failures=lambda wildcards, input: relane_config.flags({"failures": str(input.skipped) or None}),
         reason=no_driving_reason(),
         code=code("effects.py"),
     shell:
         "{PYTHON:q} {SCRIPTS:q}/effects.py --inferences @<(printf '%s\\n' {input.inferences:q})"
-        " --run {wildcards.run:q} {params.flags}"
+        " --run {wildcards.run:q} {params.flags} {params.failures}"
         " --no-driving-reason={params.reason:q} --csv {output.table:q} --json {output.values:q}"
         " --report {output.report:q} --summary {output.summary:q} --plots {output.plots:q} > {log:q} 2>&1"
 

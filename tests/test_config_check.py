@@ -58,7 +58,7 @@ def test_the_shipped_configurations_can_be_carried_out(names):
         ({"loras": {"x y": {"dataset": "lanes"}}}, r"loras\.x y: a LoRA's name is made of"),
         ({"datasets": {"a__b": {"start": 0, "limit": 0}}, "loras": {}}, r"datasets\.a__b: a dataset's name"),
         ({"datasets": {"lanes": {"start": 2, "limit": 0}}}, r"datasets\.lanes\.start 2: the clip sheet has 2 videos"),
-        ({"clip": {"min_frames": 151}}, r"clip\.min_frames 151 is more than clip\.max_frames 150"),
+        ({"clip": {"min_frames": 151}}, r"clip\.max_frames 150, clip\.min_frames 151: .*at least min_frames"),
         ({"clip": {"anchor": "t0", "t0_us": 1_000_000}}, r"clip\.anchor t0: .*11 frames.*clip\.min_frames is 49"),
         ({"clip": {"t0_us": 15_000_000}}, r"clip\.t0_us 15000000 is after every clip's end"),
         ({"clip": {"anchor": "t0", "max_frames": 49, "t0_us": [5_000_000, 9_800_000]}}, r"raise clip\.max_frames"),

@@ -5,10 +5,8 @@ from relane.errors import InputError
 
 def check_lengths(fps: float, max_frames: int, min_frames: int) -> None:
     """Raise InputError where no clip can have that rate and those numbers of frames."""
-    if fps <= 0 or max_frames < 1:
-        raise InputError(f"clip.fps {fps:g}, clip.max_frames {max_frames}: fps must be above 0, max_frames at least 1")
-    if min_frames > max_frames:
+    if fps <= 0 or max_frames < 1 or min_frames > max_frames:
         raise InputError(
-            f"clip.min_frames {min_frames} is more than clip.max_frames {max_frames}, so no clip has enough frames; "
-            "raise max_frames or lower min_frames"
+            f"clip.fps {fps:g}, clip.max_frames {max_frames}, clip.min_frames {min_frames}: "
+            "fps must be above 0 and max_frames at least 1 and at least min_frames"
         )
