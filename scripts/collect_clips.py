@@ -24,8 +24,8 @@ def run(args: argparse.Namespace) -> None:
     lines = [f"{video}: {' '.join(reason.split())}" for video, reason in reasons.items() if reason]
     if lines and len(lines) == len(reasons):
         raise InputError(
-            f"none of the {len(lines)} clips could be made from its source; the first, {lines[0]}; mend that, delete "
-            "the clips' JSON files, and run again"
+            f"none of the {len(lines)} clips could be made from its source; the first, {lines[0]}; "
+            "mend that and run again with --forcerun prepare_clip"
         )
     write_text(args.output, "".join(f"{line}\n" for line in lines))
 

@@ -27,7 +27,7 @@ def check(rows: list[dict]) -> None:
     if rows and not any(row["frames"] for row in rows):
         raise InputError(
             f"none of the {len(rows)} clips could be made from its source; the first, {rows[0]['video']}: "
-            f"{rows[0]['reason']}; mend that, delete the clips' JSON files, and run again"
+            f"{rows[0]['reason']}; mend that and run again with --forcerun prepare_clip"
         )
 
 
