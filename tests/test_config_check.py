@@ -12,7 +12,7 @@ from relane import config as relane_config
 from relane import config_check
 from relane.alpamayo import scene
 from relane.errors import InputError
-from relane.names import CAMERAS, MODEL_CAMERAS
+from relane.names import CAMERAS, READ_BY_DRIVER
 from relane.sheet import Clip
 
 ROOT = Path(__file__).parents[1]
@@ -109,10 +109,10 @@ def test_a_camera_that_the_driver_does_not_read_is_named_before_it_is_edited():
 
 
 def test_the_cameras_are_those_of_the_driver():
-    assert {number: set(names) for number, names in MODEL_CAMERAS.items()} == {
+    assert {number: set(names) for number, names in READ_BY_DRIVER.items()} == {
         number: set(names) for number, names in scene.CAMERAS.items()
     }
-    assert set(MODEL_CAMERAS[7]) == set(CAMERAS)
+    assert set(READ_BY_DRIVER[7]) == set(CAMERAS)
 
 
 def test_a_lora_by_path_must_be_safetensors_that_are_there(tmp_path):

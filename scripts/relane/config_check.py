@@ -18,7 +18,7 @@ from relane.clip_settings import check_lengths
 from relane.config import flags, nearest
 from relane.errors import InputError
 from relane.filtering import SEPARATOR, slice_items, split_name
-from relane.names import MODEL_CAMERAS
+from relane.names import READ_BY_DRIVER
 from relane.sheet import Clip
 
 # Folders beside the runs' own in results/.
@@ -147,7 +147,7 @@ def check_drive(config: Mapping[str, Any], clips: Mapping[str, Clip]) -> None:
             f"config: drive.video_name {drive['video_name']!r} chooses one of drive.videos, which is empty; "
             "name their folder there, or set video_name to auto"
         )
-    cameras = MODEL_CAMERAS[drive["cameras"]]
+    cameras = READ_BY_DRIVER[drive["cameras"]]
     for video, one in clips.items():
         if one.drivable and one.camera not in cameras:
             raise InputError(

@@ -17,7 +17,8 @@ import numpy as np
 
 from relane.errors import InputError
 from relane.files import atomic_file
-from relane.road_points import CLEANING, POINTS, Cleaning, Point, parse_points  # noqa: F401
+from relane.road_points import POINTS, Point
+from relane.road_settings import CLEANING, Cleaning, parse_points  # noqa: F401
 
 if TYPE_CHECKING:
     import torch
