@@ -28,6 +28,10 @@ rule all:
         rules.report.input,
 
 
+onstart:
+    check_checkpoints()
+
+
 onsuccess:
     end_workers()
 

@@ -21,7 +21,7 @@ SCRIPTS = ROOT / "scripts"
 SNAKEMAKE = Path(sys.executable).with_name("snakemake")
 MODEL_SCRIPTS = [
     "segment_road",
-    "dataset_frame",
+    "dataset_frames",
     "caption_frames",
     "first_frame",
     "edit_video",

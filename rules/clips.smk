@@ -15,7 +15,7 @@ def local_source(wildcards) -> list[str]:
     if clip is None:
         raise WorkflowError(f"{wildcards.video}: no such video in {config['clips']}")
     path = origin.local_path(clip.uri)
-    return [path] if path else []
+    return as_inputs([path]) if path else []
 
 
 LAST_T0_US = max(T0_US)  # a clip's window may end here
@@ -37,16 +37,22 @@ def clip_instant(wildcards) -> int | None:
     return LAST_T0_US % int(period_us) if on_grid else LAST_T0_US
 
 
-def fallen_short(wildcards) -> str:
-    """Empty, but for a clip that was made by these very flags and is shorter than clip.min_frames has become since."""
+def length_asked(wildcards) -> str:
+    """Why clip.min_frames makes a clip again: it has become too short, or was left out under another value.
+
+    Else what stands in its record of parameters already, so that nothing differs.
+    """
     sidecar, least = f"results/{wildcards.run}/clips/{wildcards.video}.json", config["clip"]["min_frames"]
     try:
-        frames = json.loads(Path(sidecar).read_text(encoding="utf-8"))["frames"]
+        clip = json.loads(Path(sidecar).read_text(encoding="utf-8"))
+        frames, left_out_at = clip["frames"], clip.get("min_frames", least)
     except (OSError, ValueError, KeyError, TypeError):  # not made yet
         return ""
-    made_by = workflow.persistence.params(IOFile(sidecar)) or [] if frames < least else []
-    same = {repr(clip_flags(wildcards)), repr(source_content(wildcards))} <= set(made_by)
-    return f"{frames} frames, {least} wanted" if same else ""
+    skipped = clip.get("status") == "skipped"
+    if left_out_at != least if skipped else frames < least:
+        return f"min_frames {least}"
+    recorded = workflow.persistence.params(IOFile(sidecar)) or []
+    return next((text.strip("'") for text in recorded if re.fullmatch(r"'min_frames \d+'", text)), "")
 
 
 rule prepare_clip:
@@ -64,17 +70,18 @@ rule prepare_clip:
     retries: 1
     resources:
         network=1,
+        last_attempt=lambda wildcards, attempt: int(attempt > 1),
     params:
         flags=clip_flags,
         instant=clip_instant,
         source=lambda wildcards: source_flags(wildcards.video),
         content=source_content,
-        short=fallen_short,
+        length=length_asked,
         code=code("prepare_clip.py"),
     shell:
         "{RECORDED} --record {output.sidecar:q}"
         " {SCRIPTS:q}/prepare_clip.py {params.source} {params.flags} --t0-us {LAST_T0_US}"
-        " --min-frames {config[clip][min_frames]}"
+        " --min-frames {config[clip][min_frames]} {RECORD_FAILURES} --last-attempt {resources.last_attempt}"
         " --output {output.video:q} --sidecar {output.sidecar:q} > {log:q} 2>&1"
 
 
@@ -97,6 +104,35 @@ rule reencode_original:
         "{RECORDED} --record {output.sidecar:q}"
         " {SCRIPTS:q}/reencode_clip.py"
         " --clip {input:q} --crf {params.crf} --output {output.video:q} > {log:q} 2>&1"
+
+
+checkpoint collect_clips:
+    """The clips without a usable source, where none are edited here and so no masks say it. A checkpoint, as of masks."""
+    input:
+        lambda wildcards: expand("results/{run}/clips/{video}.json", run=wildcards.run, video=FOREIGN_CLIPS),
+    output:
+        "results/{run}/clips/skipped.txt",
+    log:
+        "logs/{run}/clips/skipped.log",
+    priority: 95
+    params:
+        code=code("collect_clips.py"),
+    shell:
+        "{PYTHON:q} {SCRIPTS:q}/collect_clips.py --sidecars @<(printf '%s\\n' {input:q}) --output {output:q} > {log:q} 2>&1"
+
+
+def skipped_clips(run: str) -> list[str]:
+    """Their list. A dry-run does without, and plans for all clips, until it is there."""
+    skipped = f"results/{run}/clips/skipped.txt"
+    if not workflow.output_settings.dryrun:
+        skipped = checkpoints.collect_clips.get(run=run).output[0]
+    return [skipped] if Path(skipped).exists() else []
+
+
+def prepared_videos(run: str) -> list[str]:
+    """The clips of videos edited elsewhere that could be made."""
+    skipped = {line.partition(": ")[0] for path in skipped_clips(run) for line in open(path, encoding="utf-8")}
+    return [video for video in FOREIGN_CLIPS if video not in skipped]
 
 
 rule clips:

@@ -5,19 +5,23 @@ OUTPUTS: none; the names below are what the other rule files may use
 """
 
 import dataclasses
+import datetime
 import functools
 import json
 import os
+import re
 import shlex
 import sys
 
 sys.path.insert(0, str(Path(workflow.basedir) / "scripts"))
 
 from relane import config as relane_config
+from relane import config_check
 from relane import edited as relane_edited
 from relane import instructions as relane_instructions
 from relane import optional as relane_optional
 from relane import origin
+from relane import paths as relane_paths
 from relane.addresses import hide, hide_all
 from relane.digest import code_digest, lora_digest, weights_digest
 from relane.errors import InputError
@@ -25,24 +29,40 @@ from relane.names import READ_BY_DRIVER
 from relane.sheet import Clip, check_clips, not_driven, read_sheet
 from relane.sources import resolve_local
 from relane.warm import client as warm_workers
+from relane.warm import places
 from relane.warm.lease import started
 
 # The interpreter that runs Snakemake runs the scripts too, whether or not the environment is activated.
 PYTHON = sys.executable
 SCRIPTS = Path(workflow.basedir) / "scripts"
 OWNER = os.getpid()
+# Whether the jobs' files are on this machine's disks; a bucket's are not to be looked at from here.
+LOCAL = workflow.storage_settings.default_storage_provider is None
+
+
+def stamp_run() -> None:
+    """With run_stamp, a run of its own each time. The jobs' own processes are handed its whole name and stamp nothing."""
+    if config["run_stamp"] and workflow.is_main_process:
+        config["run"] = f"{config['run']}_{datetime.datetime.now(datetime.timezone.utc):%Y%m%d_%H%M%S}"
+        config["run_stamp"] = False
+        settings = workflow.config_settings
+        settings.config_args = [*(settings.config_args or []), f"run='{config['run']}'", "run_stamp=false"]
 
 
 def read_inputs() -> tuple[dict[str, Clip], dict[str, str]]:
     """The clips by video name and the instructions' texts by slug; nothing here asks the network."""
-    relane_config.take_words(config)
+    given = workflow.config_settings.config_args or []
+    relane_config.take_words(config, given=relane_config.words_given(given))
     relane_config.validate(config)
     # From here on no address holds a login or token: those go to the jobs by the environment alone.
     config.update(hide_all(dict(config)))
+    relane_paths.find_paths(config, Path(workflow.basedir))
+    stamp_run()
     sources = config["clips"] if isinstance(config["clips"], list) else [config["clips"]]
     clips = []
     for source in sources:
         clips += read_sheet(source) if str(source).endswith(".csv") else resolve_local(str(source))
+    clips = [relane_paths.of_clip(clip, Path(workflow.basedir)) for clip in clips]
     # Only videos that were edited elsewhere: then there is nothing to ask an editor for.
     nothing = config["drive"]["videos"] and not config["instructions"].strip()
     wanted = [] if nothing else relane_instructions.load(config["instructions"])
@@ -69,6 +89,11 @@ try:
     # Sham is an edit like any other, but asked for the markings that the clip already has.
     EDIT_ARMS = (["sham"] if config["arms"]["sham"] else []) + list(INSTRUCTIONS)
     FOREIGN = read_edited()
+    FOREIGN_ARMS = list(dict.fromkeys(arm for arm, _ in FOREIGN))
+    # The floor is the original once more with other noise: it says how far the model moves by itself.
+    DRIVE_ARMS = ["original", *(["floor"] if config["arms"]["floor"] else []), *EDIT_ARMS, *FOREIGN_ARMS]
+    if workflow.is_main_process:
+        config_check.check(config, CLIPS, EDIT_ARMS, DRIVE_ARMS, LOCAL)
 except InputError as error:
     raise WorkflowError(str(error)) from None
 
@@ -86,21 +111,12 @@ ON_GPU = " ".join(
 # The same for scripts that need none: both write into a stage's JSON what made it.
 RECORDED = f"{shlex.quote(PYTHON)} {shlex.quote(str(SCRIPTS / 'recorded.py'))}"
 
+# What becomes of a source that cannot be used is no reason to use another one again.
+RECORD_FAILURES = relane_config.flags({"record_failures": config["clip"]["record_failures"]})
+
 RUN = config["run"]
-FOREIGN_ARMS = list(dict.fromkeys(arm for arm, _ in FOREIGN))
-# The floor is the original once more with other noise: it says how far the model moves by itself.
-DRIVE_ARMS = ["original", *(["floor"] if config["arms"]["floor"] else []), *EDIT_ARMS, *FOREIGN_ARMS]
-
-
 # The instants to plan at. The first gives files their plain names, any further one adds `_t0_<microseconds>` to its own.
-T0_US = config["clip"]["t0_us"] if isinstance(config["clip"]["t0_us"], list) else [config["clip"]["t0_us"]]
-if config["clip"]["anchor"] == "t0" and DRIVABLE:
-    # The driver looks back 0.3 s from its instant, so the window that ends at the last must begin before the first.
-    if (config["clip"]["max_frames"] - 1) / config["clip"]["fps"] < (max(T0_US) - min(T0_US)) / 1e6 + 0.3:
-        raise WorkflowError(
-            f"clip.t0_us: the instants {min(T0_US)} to {max(T0_US)} are further apart than a clip of clip.max_frames "
-            f"{config['clip']['max_frames']} frames at {config['clip']['fps']} fps is long; raise clip.max_frames"
-        )
+T0_US = config_check.instants(config["clip"])
 
 
 wildcard_constraints:
@@ -120,12 +136,32 @@ localrules:
 def end_workers() -> None:
     """Let the workers go that no other run uses. They would by themselves, soon after this process has ended."""
     if config["workers"]["enabled"]:
-        warm_workers.stop_all((OWNER, started(OWNER)))
+        try:
+            warm_workers.stop_all((OWNER, started(OWNER)))
+        except InputError as error:
+            raise WorkflowError(str(error)) from None
 
 
-def flags(section: str, leave_out: tuple[str, ...] = ()) -> str:
+def as_is(text: str):
+    """A text as a parameter. In a plain one Snakemake would take braces for a wildcard."""
+    return lambda wildcards: text
+
+
+def as_inputs(files: list[str]) -> list[str]:
+    """Local files as inputs of a job. One with braces in its name cannot be declared, for the same reason.
+
+    The job reads it all the same; its checksum is among the job's parameters, and whether it is there is asked here.
+    """
+    braces = [file for file in files if re.search(r"\{.*\}", file)]
+    for file in braces:
+        if LOCAL and not Path(file).exists():
+            raise WorkflowError(f"{file}: no such file")
+    return [file for file in files if file not in braces]
+
+
+def flags(section: str, leave_out: tuple[str, ...] = ()):
     """One section of the configuration as a script's flags, without what is no reason to run again."""
-    return relane_config.flags(IDENTITY[section], leave_out)
+    return as_is(relane_config.flags(IDENTITY[section], leave_out))
 
 
 def code(script: str) -> str:
@@ -146,6 +182,11 @@ def checkpoint_digests(names) -> dict[str, str]:
     return {name: weights_digest(config["checkpoints"][name]) for name in sorted(names) if config["checkpoints"][name]}
 
 
+def record_flags(records: str | list[str]) -> str:
+    """The records of a job that get `made_by`, as flags of on_gpu.py."""
+    return " ".join(shlex.quote(f"--record={path}") for path in ([records] if isinstance(records, str) else records))
+
+
 VIDEOS_OF: dict[str, list[str]] = {}
 for _video, _clip in CLIPS.items():
     VIDEOS_OF.setdefault(_clip.clip_id, []).append(_video)
@@ -154,6 +195,15 @@ for _video, _clip in CLIPS.items():
 def videos_of(clip: str) -> list[str]:
     """The videos (cameras) of one clip that the sheet names."""
     return VIDEOS_OF.get(clip, [])
+
+
+# The drivable videos of the clips of which an edited video came from elsewhere: what their original arms show.
+FOREIGN_CLIPS = [
+    video
+    for clip_id in dict.fromkeys(CLIPS[video].clip_id for _, video in FOREIGN)
+    for video in VIDEOS_OF[clip_id]
+    if video in DRIVABLE
+]
 
 
 def source_flags(video: str) -> str:
@@ -179,3 +229,23 @@ def driven_content(wildcards) -> str:
     """What the driving stage reads of a clip in its data set."""
     clip = CLIPS[videos_of(wildcards.clip)[0]]
     return origin.driven_content(clip.pai_root, clip.clip_id, config["drive"]["cameras"])
+
+
+def check_edits() -> None:
+    """Stop the plan where clips of these settings cannot be edited; asked only where something is to be."""
+    try:
+        config_check.check_edits(config)
+    except InputError as error:
+        raise WorkflowError(str(error)) from None
+
+
+def check_checkpoints() -> None:
+    """Before the first job of a real run on this machine: what all that is to come needs is there."""
+    if workflow.is_main_process and workflow.local_exec:
+        rules_to_come = {job.rule.name for job in workflow.dag.needrun_jobs()}
+        try:
+            if config["workers"]["enabled"]:
+                places.folder()
+            config_check.check_checkpoints(config, rules_to_come, EDIT_ARMS, CLIPS)
+        except InputError as error:
+            raise WorkflowError(str(error)) from None

@@ -1,7 +1,8 @@
 """Datasets: captioned road frames with masks, and filtered subsets of them.
 
 INPUTS:  the sources of the clip sheet, at full length and rate
-OUTPUTS: results/datasets/{dataset}/items/{video}_frame{n}/    record.json; image.png, mask.png where kept
+OUTPUTS: results/datasets/{dataset}/frames/{video}/             frames.json, frame<n>.png: decoded once
+         results/datasets/{dataset}/items/{video}_frame<n>/    record.json; image.png, mask.png where kept
          results/datasets/{dataset}/captioned/{video}.json      what the captioner said of each
          results/datasets/{dataset}/images/, masks/, captions/, train.csv, stats.json
          results/datasets/{dataset}__{suffix}/...              a filtered dataset, as in __single_white_solid_clearroad
@@ -13,7 +14,6 @@ DATASET = "results/datasets/{dataset}"
 wildcard_constraints:
     dataset=r"[A-Za-z0-9-]+(_[A-Za-z0-9-]+)*",
     suffix=r"[a-z0-9-]+(_[a-z0-9-]+)*",
-    n=r"\d+",
 
 
 def dataset_videos(dataset: str) -> list[str]:
@@ -31,30 +31,54 @@ def dataset_items(dataset: str, video: str) -> list[str]:
     return expand(f"{DATASET}/items/{{video}}_frame{{n}}", dataset=dataset, video=video, n=config["dataset"]["frames"])
 
 
-rule dataset_frame:
-    """One frame, exact, and the road in it; a frame past the end or without road leaves only its record."""
+rule take_frames:
+    """The frames of one video, exact: fetched and decoded once, by a job that holds no GPU."""
     input:
         ancient(local_source),
     output:
-        directory(f"{DATASET}/items/{{video}}_frame{{n}}"),
+        directory(f"{DATASET}/frames/{{video}}"),
     log:
-        "logs/datasets/{dataset}/{video}_frame{n}.log",
-    priority: 92
+        "logs/datasets/{dataset}/{video}_frames.log",
+    priority: 93
+    retries: 1
     resources:
-        gpu=1,
         network=1,
-        device=config["devices"]["sam2"],
+        last_attempt=lambda wildcards, attempt: int(attempt > 1),
     params:
         source=lambda wildcards: source_flags(wildcards.video),
         content=source_content,
-        # The road is found as in the clips, by the same points.
-        flags=flags("sam2", leave_out=("max_frames", "vos_optimized")),
-        weights=weights("sam2"),
-        code=code("dataset_frame.py"),
+        frames=config["dataset"]["frames"],
+        code=code("take_frames.py"),
     shell:
-        "{ON_GPU} --record {output:q}/record.json --weights {params.weights:q}"
-        " {SCRIPTS:q}/dataset_frame.py {params.source} --frame {wildcards.n} --checkpoint {config[checkpoints][sam2]:q}"
-        " {params.flags} --device {resources.device} --output {output:q} > {log:q} 2>&1"
+        "{RECORDED} --record {output:q}/frames.json {SCRIPTS:q}/take_frames.py {params.source} --frames {params.frames}"
+        " {RECORD_FAILURES} --last-attempt {resources.last_attempt} --output {output:q} > {log:q} 2>&1"
+
+
+rule dataset_frames:
+    """The road in each frame of one video; a frame past the end or without road leaves only its record."""
+    input:
+        f"{DATASET}/frames/{{video}}",
+    output:
+        [directory(f"{DATASET}/items/{{video}}_frame{n}") for n in config["dataset"]["frames"]],
+    log:
+        "logs/datasets/{dataset}/{video}_items.log",
+    priority: 92
+    resources:
+        gpu=1,
+        device=config["devices"]["sam2"],
+    params:
+        numbers=config["dataset"]["frames"],
+        folder=subpath(output[0], parent=True),
+        # The road is found as in the clips, by the same points.
+        flags=flags("sam2", leave_out=("vos_optimized",)),
+        records=lambda wildcards, output: record_flags([f"{item}/record.json" for item in output]),
+        weights=weights("sam2"),
+        code=code("dataset_frames.py"),
+    shell:
+        "{ON_GPU} {params.records} --weights {params.weights:q}"
+        " {SCRIPTS:q}/dataset_frames.py --frames {input:q} --numbers {params.numbers}"
+        " --checkpoint {config[checkpoints][sam2]:q} {params.flags} --device {resources.device}"
+        " --output {params.folder:q} > {log:q} 2>&1"
 
 
 rule caption_frames:

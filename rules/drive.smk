@@ -18,30 +18,18 @@ wildcard_constraints:
 
 # Keys of `drive` that say what is driven, and not how.
 DRIVE_PLAN = ("enabled", "together", "reasoning", "videos", "video_name", "videos_start_us")
-# The model reads ten frames a second: of a slower clip some would serve two of its slots, or stand off its clock.
-if config["drive"]["enabled"] and DRIVABLE and config["clip"]["fps"] < 10:
-    if not config["drive"]["allow_repeated_frames"]:
-        raise WorkflowError(
-            f"clip.fps: at {config['clip']['fps']} frames a second a clip has too few for the driving model's slots "
-            "0.1 s apart; set clip.fps to 10 or more, or, as the original study did, drive.allow_repeated_frames: true"
-        )
 # Said once, where the run is planned, and not by every job that reads this file again.
 if config["drive"]["enabled"] and workflow.is_main_process:
     for left_out in not_driven(CLIPS.values(), READ):
         print(f"not driven: {left_out}", file=sys.stderr)
 # The arms that one job drives in one batch; those edited elsewhere are not those of every clip.
 TOGETHER = [arm for arm in DRIVE_ARMS if arm not in FOREIGN_ARMS] if config["drive"]["together"] else []
-if TOGETHER and config["drive"]["reasoning"] == "shared":
-    raise WorkflowError(
-        "drive.together: with drive.reasoning shared the other arms wait for the original's words; "
-        "set drive.together to false, or drive.reasoning to free or both"
-    )
 
 
 rule import_video:
     """A video edited elsewhere takes its place beside the arms that are edited here."""
     input:
-        files=ancient(lambda wildcards: list(filter(None, map(origin.local_path, foreign_files(wildcards))))),
+        files=ancient(lambda wildcards: as_inputs(list(filter(None, map(origin.local_path, foreign_files(wildcards)))))),
         clip="results/{run}/clips/{video}.json",
     output:
         video="results/{run}/vp/{foreign_arm}/{video}/{video}_vp_edit_sample0.mp4",
@@ -100,8 +88,8 @@ def replaced_videos(run: str, arm: str, clip: str) -> list[str]:
         videos = [video for video in videos_of(clip) if (arm, video) in FOREIGN]
     else:
         videos = [video for video in videos_of(clip) if video in DRIVABLE]
-        if EDIT_ARMS and len(videos) > 1:
-            usable = set(usable_videos(run))
+        if len(videos) > 1:
+            usable = set(usable_videos(run) if EDIT_ARMS else prepared_videos(run))
             videos = [video for video in videos if video in usable]
     if not videos:
         raise WorkflowError(f"{clip}: nothing to drive in arm {arm}: no video of it, or no ego motion with the clip")
@@ -148,12 +136,6 @@ def t0_us_of(wildcards) -> int:
     return int(named.rpartition("_")[2]) if named else T0_US[0]
 
 
-def record_flags(wildcards, output) -> str:
-    """The records of a job, one an arm, which get `made_by`."""
-    records = [output.results] if isinstance(output.results, str) else output.results
-    return " ".join(shlex.quote(f"--record={path}") for path in records)
-
-
 def pai_root_of(wildcards) -> str:
     """The data set of a clip."""
     root = CLIPS[videos_of(wildcards.clip)[0]].pai_root
@@ -188,7 +170,7 @@ rule drive_arm:
         reasoning=reasoning_of,
         reasoning_from=lambda wildcards, input: relane_config.flags({"reasoning_from": str(input.original) or None}),
         weights=weights("alpamayo"),
-        records=record_flags,
+        records=lambda wildcards, output: record_flags(output.results),
         code=code("drive.py"),
     shell:
         "{ON_GPU} {params.records} --weights {params.weights:q}"
@@ -262,7 +244,7 @@ def driven_clips(run: str) -> list[str]:
     """The clips that can be driven: ego motion, and, where something is edited here, enough road."""
     if not config["drive"]["enabled"]:
         return []
-    videos = usable_videos(run) if EDIT_ARMS else [video for _, video in FOREIGN]
+    videos = usable_videos(run) if EDIT_ARMS else prepared_videos(run)
     return list(dict.fromkeys(CLIPS[video].clip_id for video in videos if video in DRIVABLE))
 
 
@@ -296,6 +278,7 @@ rule effects:
     input:
         inferences=lambda wildcards: rollouts(wildcards.run, "inference.json"),
         metadata="results/{run}/sam2/metadata.csv" if EDIT_ARMS else [],
+        skipped=lambda wildcards: [] if EDIT_ARMS else skipped_clips(wildcards.run),
     output:
         table="results/{run}/effects.csv",
         values="results/{run}/effects.json",
@@ -307,12 +290,13 @@ rule effects:
     priority: 30
     params:
         flags=flags("effects"),
+        failures=lambda wildcards, input: relane_config.flags({"failures": str(input.skipped) or None}),
         reason=no_driving_reason(),
         code=code("effects.py"),
     shell:
         "{RECORDED} --record {output.values:q}"
         " {SCRIPTS:q}/effects.py --inferences @<(printf '%s\\n' {input.inferences:q})"
-        " --run {wildcards.run:q} {params.flags}"
+        " --run {wildcards.run:q} {params.flags} {params.failures}"
         " --no-driving-reason={params.reason:q} --csv {output.table:q} --json {output.values:q}"
         " --report {output.report:q} --summary {output.summary:q} --plots {output.plots:q} > {log:q} 2>&1"
 

@@ -12,6 +12,7 @@ EDIT = "results/{run}/vp/{instruction}/{video}/{video}"
 
 def instruction_text(wildcards) -> str:
     """What the arm is asked for; `sham` asks for what the first frame already shows."""
+    check_edits()
     if wildcards.instruction == "sham":
         return "sham"
     if wildcards.instruction not in INSTRUCTIONS:
@@ -46,7 +47,7 @@ rule first_frame:
     shell:
         "{ON_GPU} --record {output.sidecar:q} --weights {params.weights:q}"
         " {SCRIPTS:q}/first_frame.py --clip {input.clip:q} --inpaint-masks {input.region:q}"
-        " --video {wildcards.video:q} --instruction {params.instruction:q} --lora={LORA_PATH:q}"
+        " --video {wildcards.video:q} --instruction={params.instruction:q} --lora={LORA_PATH:q}"
         " --flux-fill {config[checkpoints][flux_fill]:q} --qwen {config[checkpoints][qwen]:q} {params.flags}"
         " --offload {config[first_frame][offload]}"
         " --unload-critic-after-use {config[first_frame][unload_critic_after_use]}"

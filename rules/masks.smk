@@ -14,7 +14,8 @@ import functools
 rule segment_road:
     """Track the road from nine prompt points through the clip."""
     input:
-        "results/{run}/clips/{video}.mp4",
+        clip="results/{run}/clips/{video}.mp4",
+        sidecar="results/{run}/clips/{video}.json",
     output:
         masks=directory("results/{run}/sam2/{video}/masks"),
         npz="results/{run}/sam2/{video}/masks.npz",
@@ -35,7 +36,8 @@ rule segment_road:
         code=code("segment_road.py"),
     shell:
         "{ON_GPU} --record {output.timing:q} --weights {params.weights:q}"
-        " {SCRIPTS:q}/segment_road.py --clip {input:q} --checkpoint {config[checkpoints][sam2]:q} {params.flags}"
+        " {SCRIPTS:q}/segment_road.py --clip {input.clip:q} --clip-json {input.sidecar:q}"
+        " --checkpoint {config[checkpoints][sam2]:q} {params.flags}"
         " --device {resources.device} --output {params.folder:q} > {log:q} 2>&1"
 
 
@@ -63,7 +65,7 @@ rule select_region:
 
 
 checkpoint collect_masks:
-    """One row a clip. A checkpoint, because a clip with too little road is skipped by name, not edited on garbage."""
+    """One row a clip. A checkpoint, because a clip without a usable source or road is skipped by name, not edited."""
     input:
         expand("results/{{run}}/sam2/{video}/timing.json", video=CLIPS),
     output:
@@ -95,25 +97,38 @@ rule package_videopainter:
 
 
 @functools.cache
-def skipped_videos(metadata: Path, mtime_ns: int) -> set[str]:
-    """The videos that a table of masks names as not usable; many jobs ask, one reads."""
+def read_rows(metadata: Path, mtime_ns: int) -> dict[str, dict[str, str]]:
+    """The rows of a table of masks by video; many jobs ask, one reads."""
     with open(metadata, newline="") as file:
-        return {row["video"] for row in csv.DictReader(file) if row["status"] != "ok"}
+        return {row["video"]: row for row in csv.DictReader(file)}
 
 
-def usable_videos(run: str) -> list[str]:
-    """The videos with enough road. A dry-run plans for all of them until the masks are there to say otherwise."""
+def videos_where(run: str, holds) -> list[str]:
+    """The videos whose row fits. A dry-run plans for all of them until the masks are there to say otherwise."""
     metadata = Path(f"results/{run}/sam2/metadata.csv")
     if not workflow.output_settings.dryrun:
         metadata = Path(checkpoints.collect_masks.get(run=run).output[0])
     if not metadata.exists():
         return list(CLIPS)
-    skipped = skipped_videos(metadata, metadata.stat().st_mtime_ns)
-    return [video for video in CLIPS if video not in skipped]
+    rows = read_rows(metadata, metadata.stat().st_mtime_ns)
+    return [video for video in CLIPS if video not in rows or holds(rows[video])]
+
+
+def usable_videos(run: str) -> list[str]:
+    """The videos with a usable source and enough road: those that are edited."""
+    if EDIT_ARMS:
+        check_edits()
+    return videos_where(run, lambda row: row["status"] == "ok")
+
+
+def packages(wildcards) -> list[str]:
+    """The VideoPainter package of every clip that could be made from its source."""
+    videos = videos_where(RUN, lambda row: row["frames"] != "0")
+    return expand("results/{run}/preprocessed_data_vp/{video}", run=RUN, video=videos)
 
 
 rule masks:
     """The road masks of every clip, their table, and the VideoPainter packages."""
     input:
         f"results/{RUN}/sam2/metadata.csv",
-        expand("results/{run}/preprocessed_data_vp/{video}", run=RUN, video=CLIPS),
+        packages,

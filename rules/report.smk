@@ -99,5 +99,6 @@ rule report:
     """The report, the quality tables, the masks' packages and the provenance: all of a run."""
     input:
         f"results/{RUN}/report/index.html",
-        rules.masks.input,
+        f"results/{RUN}/sam2/metadata.csv",
+        packages,
         expand("results/{run}/vp/{instruction}/report.csv", run=RUN, instruction=EDIT_ARMS),

@@ -1,6 +1,6 @@
 """Assemble a dataset from the frames and captions of its videos.
 
-Frames come from scripts/dataset_frame.py, captions from scripts/caption_frames.py. A video all of whose frames are
+Frames come from scripts/dataset_frames.py, captions from scripts/caption_frames.py. A video all of whose frames are
 those of an earlier one, pixel for pixel, is dropped as a duplicate, whatever its file is called. Writes train.csv,
 images/, masks/, captions/, stats.json (kept and dropped, with reasons, by chunk) and two pictures.
 """
@@ -17,7 +17,7 @@ def parser() -> argparse.ArgumentParser:
     """The command line."""
     options = cli.ListParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     add = options.add_argument
-    add("--items", nargs="+", type=Path, required=True, help="folders of dataset_frame.py; @FILE reads a list")
+    add("--items", nargs="+", type=Path, required=True, help="folders of dataset_frames.py; @FILE reads a list")
     add("--captions", nargs="+", type=Path, required=True, help="files of caption_frames.py; @FILE reads a list")
     add("--mode", default="hardlink", choices=("copy", "hardlink", "symlink"), help="how pictures get into the dataset")
     add("--output", required=True, type=Path, help="the dataset's folder")

@@ -1,6 +1,6 @@
 """Caption the kept frames of one video with Qwen2.5-VL, several a call.
 
-The input folders are those of scripts/dataset_frame.py; frames that were dropped are passed over. A reply in which
+The input folders are those of scripts/dataset_frames.py; frames that were dropped are passed over. A reply in which
 an attribute cannot be read is asked for once more, then that attribute is recorded as unknown, with the reply's text.
 """
 

@@ -22,6 +22,15 @@ def parser() -> argparse.ArgumentParser:
     return p
 
 
+def check(rows: list[dict]) -> None:
+    """Raise InputError when not one source could be used: what ails all of them is no clip's own fault."""
+    if rows and not any(row["frames"] for row in rows):
+        raise InputError(
+            f"none of the {len(rows)} clips could be made from its source; the first, {rows[0]['video']}: "
+            f"{rows[0]['reason']}; mend that and run again with --forcerun prepare_clip"
+        )
+
+
 def row(path: Path) -> dict:
     """A table row from one timing.json. Raises InputError when it lacks what segment_road.py writes."""
     facts = read_json(path)
@@ -38,7 +47,9 @@ def run(args: argparse.Namespace, models: None = None) -> None:
     text = io.StringIO()
     writer = csv.DictWriter(text, COLUMNS, lineterminator="\n")
     writer.writeheader()
-    writer.writerows(row(path) for path in args.timing)
+    rows = [row(path) for path in args.timing]
+    check(rows)
+    writer.writerows(rows)
     write_text(args.output, text.getvalue())
 
 

@@ -15,7 +15,7 @@ from pathlib import Path
 
 from relane import cli
 from relane.errors import InputError
-from relane.files import atomic_folder, read_json, safe_join
+from relane.files import atomic_folder, read_json, safe_join, skipped_reason
 
 COLUMNS = ("path", "fps", "mask_id", "start_frame", "end_frame", "caption", "frames", "width", "height")
 MASK_ID = 1
@@ -47,7 +47,9 @@ def run(args: argparse.Namespace, models: None = None) -> None:
     from relane.video import probe
 
     name = package_name(args.video)
-    facts = read_json(args.clip_json)
+    facts, skipped = read_json(args.clip_json), skipped_reason(args.clip_json)
+    if skipped:
+        raise InputError(f"{args.clip_json}: {args.video} was skipped, so there is nothing to package: {skipped}")
     info = probe(args.clip)
     for key in ("frames", "width", "height"):
         if facts.get(key) != getattr(info, key):

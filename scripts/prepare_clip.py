@@ -5,11 +5,15 @@ clip is H.264, yuv420p, constant rate. With `--anchor t0` it is the window that 
 the first frames. The sidecar records, for each frame of the clip, the time that was wanted and that of the frame taken.
 For a clip that is driven (`--pai-root`) the frame taken is the last at or before the wanted time, as the data set's own
 loader does it; for any other video it is the nearest. The times of an MP4 that is driven are the data set's.
+
+With `--record-failures true` a source that cannot be used is no error: the sidecar gets `status: skipped` and the
+reason, the MP4 is an empty file, and later stages leave the clip out.
 """
 
 import argparse
 import dataclasses
 import itertools
+import sys
 import tempfile
 from collections.abc import Iterator
 from pathlib import Path
@@ -18,8 +22,9 @@ import numpy as np
 
 from relane import cli, clips, foreign
 from relane.addresses import hide
-from relane.errors import InputError, UndrivableError
-from relane.files import sha256_file, write_json
+from relane.clip_settings import check_lengths
+from relane.errors import FetchError, InputError, UndrivableError
+from relane.files import sha256_file, write_json, write_text
 from relane.video import write_video
 
 
@@ -46,25 +51,60 @@ def parser() -> argparse.ArgumentParser:
         help="of a clip that is driven: the last frame at or before each instant, or the nearest",
     )
     p.add_argument("--crf", type=int, default=18, help="H.264 quality, 0 (lossless) to 51")
+    p.add_argument(
+        "--record-failures", type=cli.true_or_false, default=False, help="true: an unusable source is a record"
+    )
+    p.add_argument(
+        "--last-attempt", type=cli.true_or_false, default=True, help="false: what may pass is not recorded yet"
+    )
     p.add_argument("--output", required=True, help="the clip, MP4")
     p.add_argument("--sidecar", required=True, help="its record, JSON")
     return p
 
 
 def run(args: argparse.Namespace) -> None:
-    """Fetch, decode, pick and write one clip. Raises InputError on a bad source; then neither output is written."""
-    if args.fps <= 0 or args.max_frames < 1 or args.min_frames > args.max_frames:
-        raise InputError(
-            f"fps {args.fps}, max_frames {args.max_frames}, min_frames {args.min_frames}: "
-            "fps must be above 0 and max_frames at least 1 and at least min_frames"
-        )
+    """Fetch, decode, pick and write one clip. Raises InputError on a bad source; then neither output is written.
+
+    Where failures are to be recorded, both are, and say so; what may pass is recorded at the last attempt only.
+    """
+    check_lengths(args.fps, args.max_frames, args.min_frames)
+    # It stands for both files: cut off, no new clip stands beside an old record.
+    Path(args.sidecar).unlink(missing_ok=True)
+    try:
+        record = make(args)
+    except InputError as error:
+        if not args.record_failures or (isinstance(error, FetchError) and not args.last_attempt):
+            raise
+        print(f"skipped: {error}", file=sys.stderr)
+        write_text(args.output, "")
+        record = failure(args, error)
+    write_json(args.sidecar, record)
+
+
+def failure(args: argparse.Namespace, error: InputError) -> dict:
+    """The sidecar of a source that cannot be used."""
+    return {
+        "video": f"{args.clip_id}.{args.camera}",
+        "clip_id": args.clip_id,
+        "camera": args.camera,
+        "status": "skipped",
+        "reason": str(error),
+        "source": {"uri": args.uri, "pai_root": args.pai_root},
+        "fps": args.fps,
+        "min_frames": args.min_frames,  # another value may make it usable
+        "frames": 0,
+        "t_us": [],
+    }
+
+
+def make(args: argparse.Namespace) -> dict:
+    """Write the clip; its record."""
     with tempfile.TemporaryDirectory(prefix="relane-clip-") as folder:
         source = clips.fetch(args.uri, args.pai_root, args.clip_id, args.camera, args.checksum, Path(folder))
         source, times_from = with_times(args, source)
         window = Window(args, source, times_from)
         window.write()
-        record = window.record() | {"sha256": sha256_file(args.output)}
-    write_json(args.sidecar, record)
+        return window.record() | {"sha256": sha256_file(args.output)}
 
 
 def with_times(args: argparse.Namespace, source: clips.Source) -> tuple[clips.Source, str]:

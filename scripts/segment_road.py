@@ -4,7 +4,8 @@ Writes into the folder --output: masks/000000.png ... (0 keep, 255 inpaint), mas
 overlay.mp4 and timing.json. Each of the four appears whole or not at all; other files in the folder are left alone.
 A clip whose road covers less than --min-coverage of the picture, in its first frame or on average, gets status
 "skipped" with the reason in timing.json, and later stages refuse it by name: a first frame without a road gives the
-painter nothing to start from, and a low average means that the road was lost.
+painter nothing to start from, and a low average means that the road was lost. A clip whose source could not be used, as
+--clip-json says, is skipped for that reason; masks.npz and overlay.mp4 are then empty files.
 """
 
 import argparse
@@ -19,8 +20,9 @@ from typing import TYPE_CHECKING
 from relane import __version__, cli, memory
 from relane.beside import feeding
 from relane.errors import InputError
-from relane.files import atomic_folder, write_json
+from relane.files import atomic_folder, skipped_reason, write_json, write_text
 from relane.road_points import POINTS
+from relane.road_settings import Cleaning, parse_points
 
 if TYPE_CHECKING:
     from relane.masks import RoadSegmenter
@@ -33,6 +35,7 @@ LESS_MEMORY = "sam2.dtype: bfloat16"
 def parser() -> argparse.ArgumentParser:
     p = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     p.add_argument("--clip", type=Path, required=True, help="MP4; its name without .mp4 is the video's name")
+    p.add_argument("--clip-json", type=Path, help="its record, which says where its source could not be used")
     p.add_argument("--output", type=Path, required=True, help="folder for masks/, masks.npz, overlay.mp4, timing.json")
     p.add_argument(
         "--checkpoint", type=Path, required=True, help="SAM2 folder: weights, and config.yaml if not released"
@@ -41,7 +44,6 @@ def parser() -> argparse.ArgumentParser:
         "--points", default=str([list(point) for point in POINTS]), help="JSON [[x, y], ...] on the road, 0..1"
     )
     p.add_argument("--negative-points", default="[]", help="JSON [[x, y], ...] off the road, 0..1")
-    p.add_argument("--max-frames", type=int, default=150, help="frames from the clip's start (default %(default)s)")
     p.add_argument("--close-holes", type=int, default=15, help="fill gaps up to this many pixels wide (%(default)s)")
     p.add_argument(
         "--dilate", type=int, default=0, help="grow the mask by a square of this side in pixels (%(default)s)"
@@ -54,6 +56,20 @@ def parser() -> argparse.ArgumentParser:
     p.add_argument("--device", default="auto", help="auto, cpu, cuda or cuda:N (%(default)s)")
     p.add_argument("--dtype", default="bfloat16", help="float32 or bfloat16, under autocast (%(default)s)")
     return p
+
+
+def settings_of(args: argparse.Namespace) -> tuple[list, list, Cleaning]:
+    """Points on the road, points off it, and what is done to the masks. Raises InputError for values that cannot be."""
+    points = parse_points(args.points, "sam2.points")
+    negative = parse_points(args.negative_points, "sam2.negative_points")
+    if not points:
+        raise InputError("sam2.points: at least one point on the road is needed")
+    return points, negative, Cleaning(args.close_holes, args.dilate, args.bonnet)
+
+
+def check(args: argparse.Namespace) -> None:
+    """Raise InputError for settings that no clip can be segmented with."""
+    settings_of(args)
 
 
 def load(args: argparse.Namespace) -> "RoadSegmenter":
@@ -93,16 +109,12 @@ def segment(args: argparse.Namespace, models: "RoadSegmenter", clock: Clock) -> 
     """Write masks and overlay in one pass over the clip; returns the facts about them for timing.json."""
     import cv2
 
-    from relane.masks import Cleaning, clean, coverage, mask_writer, overlay, parse_points
+    from relane.masks import clean, coverage, mask_writer, overlay
     from relane.video import iter_frames, probe, write_video
 
-    if args.max_frames < 1:
-        raise InputError(f"sam2.max_frames: must be 1 or more, got {args.max_frames}")
-    points = parse_points(args.points, "sam2.points")
-    negative = parse_points(args.negative_points, "sam2.negative_points")
-    cleaning = Cleaning(args.close_holes, args.dilate, args.bonnet)
+    points, negative, cleaning = settings_of(args)
     info = probe(args.clip)
-    count = min(info.frames, args.max_frames)
+    count = info.frames
     frames = clock.each("decode", islice(iter_frames(args.clip), count))
     covered: list[float] = []
 
@@ -146,11 +158,26 @@ def segment(args: argparse.Namespace, models: "RoadSegmenter", clock: Clock) -> 
     return facts | {"points": points, "points_dropped": dropped, "negative_points": negative}
 
 
+def skip(args: argparse.Namespace, reason: str) -> dict:
+    """Put something in the place of each output of a clip whose source could not be used; the facts for timing.json."""
+    with atomic_folder(args.output / "masks") as folder:  # not empty, because object stores keep no empty folders
+        write_text(folder / "skipped.txt", reason + "\n")
+    for name in ("masks.npz", "overlay.mp4"):
+        write_text(args.output / name, "")
+    facts = {"frames": 0, "width": 0, "height": 0, "fps": 0, "coverage": {"mean": 0.0, "min": 0.0, "first": 0.0}}
+    points, negative, _ = settings_of(args)
+    return facts | {"points": points, "negative_points": negative}
+
+
 def run(args: argparse.Namespace, models: "RoadSegmenter") -> None:
+    """Segment one clip. Raises InputError on a bad clip or setting, before anything is written."""
+    unusable = skipped_reason(args.clip_json) if args.clip_json else ""
+    # What stands for all of a clip's masks goes first: cut off, no new masks stand beside an old record.
+    (args.output / "timing.json").unlink(missing_ok=True)
     memory.reset_gpu_peaks()
     clock = Clock()
     with clock.phase("total"):
-        facts = segment(args, models, clock)
+        facts = skip(args, unusable) if unusable else segment(args, models, clock)
     reasons = [
         f"the road covers {facts['coverage'][key]:.2%} of {where}, less than {args.min_coverage:.2%}"
         for key, where in (("first", "the first frame"), ("mean", "the picture on average"))
@@ -162,8 +189,8 @@ def run(args: argparse.Namespace, models: "RoadSegmenter") -> None:
         args.output / "timing.json",
         {
             "video": args.clip.stem,
-            "status": "skipped" if reasons else "ok",
-            "reason": "; ".join(reasons),
+            "status": "skipped" if unusable or reasons else "ok",
+            "reason": unusable or "; ".join(reasons),
             **facts,
             "min_coverage": args.min_coverage,
             "close_holes": args.close_holes,

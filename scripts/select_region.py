@@ -10,7 +10,7 @@ from pathlib import Path
 
 from relane import cli
 from relane.errors import InputError
-from relane.files import read_json, write_json
+from relane.files import read_json, skipped_reason, write_json
 
 
 def parser() -> argparse.ArgumentParser:
@@ -72,11 +72,12 @@ def run(args: argparse.Namespace, models: None = None) -> None:
 
 def refuse_skipped(timing: Path) -> None:
     """Raise InputError when segment_road.py has set this clip aside."""
-    facts = read_json(timing)
-    if facts.get("status") == "skipped":
+    reason, facts = skipped_reason(timing), read_json(timing)
+    if reason:
+        # Without frames it is the source that could not be used, and the reason says so.
+        what = "move sam2.points onto the road, lower sam2.min_coverage" if facts.get("frames") else "mend the source"
         raise InputError(
-            f"{timing}: {facts.get('video')} was skipped: {facts.get('reason')}; "
-            "move sam2.points onto the road, lower sam2.min_coverage, or take the clip out of the sheet"
+            f"{timing}: {facts.get('video')} was skipped: {reason}; {what}, or take the clip out of the sheet"
         )
 
 

@@ -67,6 +67,17 @@ def add_region(group: argparse._ArgumentGroup) -> None:
     group.add_argument("--camera-height", type=float, default=1.5, help="metres above the road; sets the scale")
 
 
+def check(args: argparse.Namespace) -> None:
+    """Raise InputError for settings that no training can have."""
+    from relane.lora.settings import Settings, check_resume
+
+    Settings.of(args)
+    for name in ("checkpointing_steps", "checkpoints_total_limit", "sample_inference_steps"):
+        if getattr(args, name) < 1:
+            raise InputError(f"lora.{name}: must be at least 1, got {getattr(args, name)}")
+    check_resume(args.resume)
+
+
 def make_accelerator(args: argparse.Namespace):
     """Accelerate's view of the device, the number type and the accumulation."""
     import torch
@@ -96,10 +107,8 @@ def prepare(args: argparse.Namespace, accelerator):
     from relane.lora.settings import Settings, identity
     from relane.lora.trainer import Trainer, Upkeep
 
+    check(args)
     settings = Settings.of(args)
-    for name in ("checkpointing_steps", "checkpoints_total_limit", "sample_inference_steps"):
-        if getattr(args, name) < 1:
-            raise InputError(f"lora.{name}: must be at least 1, got {getattr(args, name)}")
     if settings.keep_masked_pixels:
         # It is asked for the pixels that it is shown; whoever paints so has to know.
         accelerator.print("warning: keep_masked_pixels: the model may learn to copy what it sees under the mask")

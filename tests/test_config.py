@@ -76,6 +76,71 @@ def test_words_of_the_command_line_become_what_the_schema_asks_for():
         relane_config.validate(config)
 
 
+def test_lists_of_the_command_line_become_numbers_too():
+    """Snakemake hands on what stands inside brackets as words: --config 'clip={t0_us: [5100000, 7100000]}'."""
+    config = defaults()
+    config["clip"]["t0_us"] = ["5100000", "7100000"]
+    config["sam2"]["points"] = [["0.5", "0.85"]]
+    config["dataset"]["frames"] = ["1", "30"]
+    config["datasets"] = {"first": {"start": "0", "limit": "10"}}
+    config["drive"]["cameras"] = "7"
+    config["sam2"]["vos_optimized"] = "auto"
+    config["arms"]["sham"] = "no"
+    config["effects"]["action_unchanged"] = ["1"]
+    relane_config.take_words(config)
+    relane_config.validate(config)
+    assert config["clip"]["t0_us"] == [5_100_000, 7_100_000]
+    assert config["sam2"]["points"] == [[0.5, 0.85]]
+    assert config["dataset"]["frames"] == [1, 30]
+    assert config["datasets"]["first"] == {"start": 0, "limit": 10}
+    assert (config["drive"]["cameras"], config["arms"]["sham"]) == (7, False)
+    assert config["effects"]["action_unchanged"] == ["1"]  # a name that looks like a number stays a name
+
+
+@pytest.mark.parametrize(
+    ("argument", "read", "run"),
+    [
+        ('run="003"', 3, "003"),
+        ("run=003", 3, "003"),
+        ("run='3'", 3, "3"),
+        ("run=1e3", 1000.0, "1e3"),
+        ("run=true", True, "true"),
+        ("run=day_2", "day_2", "day_2"),
+    ],
+)
+def test_a_name_of_digits_on_the_command_line_stays_as_it_was_written(argument, read, run):
+    """Snakemake strips the quotes and reads a number, so the zeros are in the argument only."""
+    config = {**defaults(), "run": read}
+    relane_config.take_words(config, given=relane_config.words_given(["clips=a.csv", argument]))
+    relane_config.validate(config)
+    assert config["run"] == run
+
+
+@given(st.from_regex(r"[A-Za-z0-9][A-Za-z0-9_-]{0,8}", fullmatch=True))
+def test_any_run_that_the_command_line_names_is_that_run(name):
+    from snakemake.cli import parse_config
+
+    for argument in (f"run={name}", f'run="{name}"'):
+        config = defaults() | parse_config([argument])
+        relane_config.take_words(config, given=relane_config.words_given([argument]))
+        assert config["run"] == name
+
+
+@pytest.mark.parametrize("value", [float("nan"), float("inf")])
+def test_a_number_that_is_none_is_named(value):
+    config = defaults()
+    config["video"]["guidance_scale"] = value
+    with pytest.raises(InputError, match=r"video\.guidance_scale is (nan|inf)"):
+        relane_config.validate(config)
+
+
+def test_a_dropped_key_says_what_became_of_it():
+    config = defaults()
+    config["sam2"]["max_frames"] = 150
+    with pytest.raises(InputError, match=r"no key sam2\.max_frames any more: a clip has one length, clip\.max_frames"):
+        relane_config.validate(config)
+
+
 # Which keys of a section its script does not take, because the rule gives them to others or they only shape the plan.
 SECTIONS = {
     "clip": ("prepare_clip", set()),
@@ -109,6 +174,23 @@ def test_the_page_maps_every_environment_variable_of_the_thesis_to_a_key_that_ex
     for variable, target in re.findall(r"^\| (`[A-Z0-9_]+`.*?) \| (.*?) \|$", head, flags=re.M):
         for key in re.findall(r"`([a-z0-9_]+\.[a-z0-9_.]+)`", target):
             assert key in names, f"{variable}: {key} is no key"
+
+
+@pytest.mark.parametrize(
+    "variable", ["RUN_ID", "DATA_RUN_ID", "VP_RUN_SUFFIX", "SKIP_BUILD", "*_OUTPUT_BASE", "*_CONTAINER_IMAGE"]
+)
+def test_the_page_says_what_replaces_a_variable_that_has_no_key(variable):
+    head = (ROOT / "config" / "README.head.md").read_text()
+    [row] = [line for line in head.splitlines() if line.startswith("|") and f"`{variable}`" in line.split("|")[1]]
+    assert row.split("|")[2].strip()
+
+
+def test_the_sheet_that_ships_names_a_commit_and_no_branch():
+    """What a branch points to moves: the same sheet would be other data another day."""
+    from relane.sheet import read_sheet
+
+    for clip in read_sheet(ROOT / "config" / "clips.csv"):
+        assert re.fullmatch(r"hf://[\w.-]+/[\w.-]+@[0-9a-f]{40}", clip.pai_root)
 
 
 @pytest.mark.parametrize(

@@ -2,17 +2,21 @@
 
 import csv
 import json
+import os
+from contextlib import suppress
+from pathlib import Path
 
 import assemble_dataset
 import caption_frames
-import dataset_frame
+import dataset_frames
 import filter_dataset
 import numpy as np
 import pytest
+import take_frames
 from hypothesis import given
 from hypothesis import strategies as st
 
-from relane import clips, dataset
+from relane import dataset
 from relane.dataset import Row
 from relane.errors import InputError
 from relane.lanes import Attributes
@@ -223,9 +227,16 @@ class Talks:
         return json.dumps(vars(WHITE if mean < 100 else YELLOW))
 
 
-def frame_args(video, number, output, clip_id="one"):
-    flags = f"--uri {video} --clip-id {clip_id} --camera front --frame {number} --checkpoint none --output {output}"
-    return dataset_frame.parser().parse_args(flags.split())
+def take(video, numbers, output, clip_id="one", *more):
+    """The folder of one video's frames, as take_frames.py makes it."""
+    flags = f"--uri {video} --clip-id {clip_id} --camera front --frames {' '.join(map(str, numbers))} --output {output}"
+    take_frames.main([*flags.split(), *more])
+    return output
+
+
+def item_args(taken, numbers, output, *more):
+    flags = f"--frames {taken} --numbers {' '.join(map(str, numbers))} --checkpoint none --output {output}"
+    return dataset_frames.parser().parse_args([*flags.split(), *more])
 
 
 def levels(*values):
@@ -233,10 +244,9 @@ def levels(*values):
 
 
 def make_items(folder, video, clip_id, frames=(1, 2, 3, 4, 5)):
-    items = []
-    for number in frames:
-        items.append(folder / f"items/{clip_id}.front_frame{number}")
-        dataset_frame.run(frame_args(video, number, items[-1], clip_id), PaintsRoad())
+    taken = take(video, frames, folder / f"frames/{clip_id}.front", clip_id)
+    dataset_frames.run(item_args(taken, frames, folder / "items"), PaintsRoad())
+    items = [folder / f"items/{clip_id}.front_frame{number}" for number in frames]
     output = folder / f"captioned/{clip_id}.json"
     args = caption_frames.parser().parse_args(["--items", *map(str, items), "--qwen", "none", "--output", str(output)])
     caption_frames.run(args, Talks())
@@ -249,13 +259,32 @@ def assemble(folder, parts):
     assemble_dataset.main(["--items", *items, "--captions", *captions, "--output", str(folder)])
 
 
-def test_frame_n_is_exactly_the_nth_counted_from_one(tmp_path):
-    video = tmp_path / "a.mp4"
-    write_video(video, levels(*range(10, 250, 20)), 10)
-    for number in (1, 2, 7, 12):
-        found, _ = dataset_frame.find_frame(clips.Source(video, str(video)), number)
-        assert abs(found.mean() - (20 * number - 10)) < 4
-    assert dataset_frame.find_frame(clips.Source(video, str(video)), 13) == (None, 12)
+@pytest.mark.parametrize("at", range(10))
+def test_a_cut_off_dataset_is_the_old_one_or_none(tmp_path, monkeypatch, at):
+    """The list must not stand beside pictures of another making, wherever the writing ends."""
+    folder = tmp_path / "roads"
+    for level in (80, 120):
+        write_video(tmp_path / f"{level}.mp4", levels(level, level + 5), 10)
+    assemble(folder, [make_items(folder, tmp_path / "80.mp4", "old", (1, 2))])
+    part = make_items(folder, tmp_path / "120.mp4", "new", (1, 2))
+    replace, moved = os.replace, 0
+
+    def cut_off(source, target):
+        nonlocal moved
+        if Path(source).parent.name.startswith(".partial."):
+            moved += 1
+            if moved > at:
+                raise KeyboardInterrupt
+        replace(source, target)
+
+    monkeypatch.setattr(dataset.os, "replace", cut_off)
+    with suppress(KeyboardInterrupt):
+        assemble(folder, [part])
+    if (folder / "train.csv").exists():
+        rows = dataset.read_rows(folder)
+        dataset.check_rows(folder, rows)
+        assert {path.stem for path in (folder / "images").iterdir()} == {row.name for row in rows}
+        assert json.loads((folder / "stats.json").read_text())["rows"] == len(rows)
 
 
 def test_a_dataset_counts_what_it_dropped_by_reason_and_chunk(tmp_path):
@@ -321,19 +350,14 @@ def test_a_kept_frame_without_a_caption_is_refused(tmp_path):
         assemble(tmp_path / "roads", [(items, captions)])
 
 
-def test_a_broken_video_leaves_no_item(tmp_path):
-    (tmp_path / "a.mp4").write_bytes(b"not a video")
-    with pytest.raises(InputError, match="not a readable video"):
-        dataset_frame.run(frame_args(tmp_path / "a.mp4", 1, tmp_path / "item"), PaintsRoad())
-    assert not (tmp_path / "item").exists()
-
-
 def test_the_real_models_make_an_item_and_no_caption_that_says_nothing(tmp_path, tiny):
     write_video(tmp_path / "a.mp4", [picture(1, 96, 128)] * 2, 10)
-    flags = f"--uri {tmp_path}/a.mp4 --clip-id a --camera front --frame 2 --device cpu --min-coverage 0"
-    dataset_frame.main([*flags.split(), "--checkpoint", str(tiny("sam2")), "--output", str(tmp_path / "item")])
-    assert (tmp_path / "item/mask.png").is_file()
-    flags = f"--items {tmp_path}/item --qwen {tiny('qwen')} --device cpu --dtype float32 --caption-max-tokens 4"
+    taken = take(tmp_path / "a.mp4", (2,), tmp_path / "frames", "a")
+    flags = f"--frames {taken} --numbers 2 --device cpu --min-coverage 0 --checkpoint {tiny('sam2')}"
+    dataset_frames.main([*flags.split(), "--output", str(tmp_path / "items")])
+    item = tmp_path / "items/a.front_frame2"
+    assert (item / "mask.png").is_file()
+    flags = f"--items {item} --qwen {tiny('qwen')} --device cpu --dtype float32 --caption-max-tokens 4"
     # A random model never answers in JSON: a captioner that nobody can read makes no dataset.
     with pytest.raises(InputError, match=r"qwen: none of its replies about 1 frames could be read"):
         caption_frames.main([*flags.split(), "--output", str(tmp_path / "captions.json")])

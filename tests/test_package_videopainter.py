@@ -112,3 +112,11 @@ def test_masks_of_another_size_leave_nothing_behind(inputs):
     with pytest.raises(InputError, match=r"masks\.npz: masks of 4 frames of 40x32, but the clip has 4 frames of 48x32"):
         package(folder, "v.c")
     assert not (folder / "package").exists()
+
+
+def test_a_skipped_clip_is_refused_with_its_reason(inputs):
+    folder, _ = inputs
+    (folder / "clip.json").write_text('{"status": "skipped", "reason": "a.mp4: too short", "frames": 0}')
+    with pytest.raises(InputError, match=r"clip\.json: a\.front was skipped, .*: a\.mp4: too short"):
+        package(folder, "a.front")
+    assert not (folder / "package" / "a.front").exists()

@@ -5,6 +5,7 @@ import subprocess
 import sys
 from pathlib import Path
 
+import collect_clips
 import numpy as np
 import prepare_clip
 import pytest
@@ -112,6 +113,62 @@ def test_a_source_that_does_not_suffice_is_refused_and_nothing_is_written(tmp_pa
     with pytest.raises(InputError, match=words):
         prepare(tmp_path, tmp_path / "v.mp4", *flags)
     assert not list((tmp_path / "out").glob("*"))
+
+
+@pytest.mark.parametrize(
+    ("flags", "words"),
+    [(["--min-frames", "49"], "10 frames at 10 fps, but 49 are needed"), (["--uri", "gone.mp4"], "no such file")],
+)
+def test_where_failures_are_recorded_the_clip_is_empty_and_its_record_says_why(tmp_path: Path, flags, words):
+    foreign_videos.write(tmp_path / "v.mp4", numbered(30))
+    out = tmp_path / "out"
+    with pytest.raises(InputError, match="the file is empty"):  # as every later reader of such a clip would say
+        prepare(tmp_path, tmp_path / "v.mp4", "--record-failures", "true", *flags)
+    assert (out / "a.mp4").stat().st_size == 0
+    record = json.loads((out / "a.json").read_text())
+    assert (record["video"], record["status"], record["frames"], record["t_us"]) == ("a.front", "skipped", 0, [])
+    assert words in record["reason"]
+
+
+def test_a_wrong_setting_is_no_fault_of_the_source(tmp_path: Path):
+    foreign_videos.write(tmp_path / "v.mp4", numbered(30))
+    with pytest.raises(InputError, match="fps must be above 0"):
+        prepare(tmp_path, tmp_path / "v.mp4", "--record-failures", "true", "--fps", "0")
+    assert not list((tmp_path / "out").glob("*"))
+
+
+def test_what_may_pass_by_itself_is_tried_again_before_it_is_recorded(tmp_path: Path):
+    away = "http://127.0.0.1:9/v.mp4"  # nobody listens there
+    with pytest.raises(InputError, match="cannot be fetched"):
+        prepare(tmp_path, away, "--record-failures", "true", "--last-attempt", "0")
+    assert not list((tmp_path / "out").glob("*"))
+    with pytest.raises(InputError, match="the file is empty"):
+        prepare(tmp_path, away, "--record-failures", "true", "--last-attempt", "1")
+    assert "cannot be fetched" in json.loads((tmp_path / "out" / "a.json").read_text())["reason"]
+
+
+def test_a_new_clip_never_stands_beside_an_old_record(tmp_path: Path, monkeypatch):
+    foreign_videos.write(tmp_path / "v.mp4", numbered(30))
+    prepare(tmp_path, tmp_path / "v.mp4")
+
+    def interrupted(*_):
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(prepare_clip, "write_json", interrupted)
+    with pytest.raises(KeyboardInterrupt):
+        prepare(tmp_path, tmp_path / "v.mp4", "--fps", "5")
+    assert not (tmp_path / "out" / "a.json").exists()
+
+
+def test_clips_without_a_source_are_listed_with_their_reason(tmp_path: Path):
+    records = {"a.front": {"status": "skipped", "reason": "too\nshort"}, "b.front": {"frames": 9}}
+    for video, record in records.items():
+        (tmp_path / f"{video}.json").write_text(json.dumps({"video": video, **record}))
+    sidecars = [str(tmp_path / f"{video}.json") for video in records]
+    collect_clips.main(["--sidecars", *sidecars, "--output", str(tmp_path / "skipped.txt")])
+    assert (tmp_path / "skipped.txt").read_text() == "a.front: too short\n"
+    with pytest.raises(InputError, match=r"none of the 1 clips .*a\.front: too short"):
+        collect_clips.main(["--sidecars", sidecars[0], "--output", str(tmp_path / "none.txt")])
 
 
 @pytest.mark.parametrize("kind", ["truncated", "broken in the middle", "empty", "text"])

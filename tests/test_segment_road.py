@@ -76,9 +76,9 @@ def test_masks_of_a_clip(tiny, models, clip, tmp_path):
 
 def test_the_same_clip_gives_the_same_bytes(tiny, models, clip, tmp_path):
     for name in ("a", "b"):
-        segment_road.run(arguments(tiny, clip, tmp_path / name, "--max-frames", "3"), models)
+        segment_road.run(arguments(tiny, clip, tmp_path / name), models)
     assert digests(tmp_path / "a") == digests(tmp_path / "b")
-    assert len(digests(tmp_path / "a")) == 5  # three pictures, npz, overlay
+    assert len(digests(tmp_path / "a")) == FRAMES + 2  # pictures, npz, overlay
 
 
 def test_a_clip_with_too_little_road_is_skipped_by_name_and_refused_later(tiny, models, clip, tmp_path):
@@ -93,6 +93,54 @@ def test_a_clip_with_too_little_road_is_skipped_by_name_and_refused_later(tiny, 
     assert not (tmp_path / "region.npz").exists()
 
 
+def skipped_clip(folder, reason="a.mp4: 3 frames at 10 fps, but 49 are needed"):
+    """What prepare_clip.py leaves of a source that cannot be used."""
+    folder.mkdir(exist_ok=True)
+    (folder / "abc.front.mp4").touch()
+    record = {"video": "abc.front", "status": "skipped", "reason": reason, "frames": 0}
+    (folder / "abc.front.json").write_text(json.dumps(record))
+    return folder / "abc.front.mp4"
+
+
+def test_a_clip_without_a_usable_source_is_a_skipped_row_and_refused_later(tiny, models, clip, tmp_path):
+    empty, out = skipped_clip(tmp_path / "clips"), tmp_path / "out"
+    record = ["--clip-json", str(empty.with_suffix(".json"))]
+    segment_road.run(arguments(tiny, empty, out, *record), models)
+    for name in ("masks", "masks.npz", "overlay.mp4"):  # what the rule promises
+        assert (out / name).exists()
+    assert list((out / "masks").iterdir())  # object stores keep no empty folders
+    segment_road.run(arguments(tiny, clip, tmp_path / "whole"), models)
+    timing = [str(folder / "timing.json") for folder in (tmp_path / "whole", out)]
+    collect_masks.main(["--timing", *timing, "--output", str(tmp_path / "metadata.csv")])
+    whole, row = csv.DictReader((tmp_path / "metadata.csv").read_text().splitlines())
+    assert (whole["status"], row["status"], row["frames"]) == ("ok", "skipped", "0")
+    assert row["reason"] == "a.mp4: 3 frames at 10 fps, but 49 are needed"
+    with pytest.raises(InputError, match=r"abc\.front was skipped: a\.mp4: 3 frames .*mend the source"):
+        select(empty, out, tmp_path / "region.npz")
+
+
+def test_when_no_source_at_all_can_be_used_the_run_ends(tiny, models, tmp_path):
+    """Then it is the network, the login or the settings, and nobody is served by a run of nothing."""
+    empty, out = skipped_clip(tmp_path / "clips", "hf://x: cannot be fetched"), tmp_path / "out"
+    segment_road.run(arguments(tiny, empty, out, "--clip-json", str(empty.with_suffix(".json"))), models)
+    with pytest.raises(InputError, match=r"none of the 1 clips .*hf://x: cannot be fetched"):
+        collect_masks.main(["--timing", str(out / "timing.json"), "--output", str(tmp_path / "m.csv")])
+    assert not (tmp_path / "m.csv").exists()
+
+
+def test_new_masks_never_stand_beside_an_old_record(tiny, models, clip, tmp_path, monkeypatch):
+    out = tmp_path / "out"
+    segment_road.run(arguments(tiny, clip, out), models)
+
+    def interrupted(*_):
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(segment_road, "write_json", interrupted)
+    with pytest.raises(KeyboardInterrupt):
+        segment_road.run(arguments(tiny, clip, out, "--dilate", "5"), models)
+    assert not (out / "timing.json").exists()
+
+
 @pytest.mark.parametrize(
     ("flags", "says"),
     [
@@ -100,7 +148,6 @@ def test_a_clip_with_too_little_road_is_skipped_by_name_and_refused_later(tiny, 
         (["--points", "[]"], r"sam2\.points: at least one"),
         (["--negative-points", "5"], r"sam2\.negative_points"),
         (["--bonnet", "1.5"], r"sam2\.bonnet"),
-        (["--max-frames", "0"], r"sam2\.max_frames"),
     ],
 )
 def test_bad_flags_leave_nothing_behind(tiny, models, clip, tmp_path, flags, says):
@@ -191,13 +238,13 @@ def test_negative_dilation_is_refused(clip, masked, tmp_path):
 
 def test_table_has_a_row_for_each_clip(tiny, models, clip, tmp_path):
     for name, least in (("a", "0.01"), ("b", "0.99")):
-        arguments_ = arguments(tiny, clip, tmp_path / name, "--min-coverage", least, "--max-frames", "2")
+        arguments_ = arguments(tiny, clip, tmp_path / name, "--min-coverage", least)
         segment_road.run(arguments_, models)
     files = [str(tmp_path / name / "timing.json") for name in ("a", "b")]
     collect_masks.main(["--timing", *files, "--output", str(tmp_path / "metadata.csv")])
     rows = list(csv.DictReader((tmp_path / "metadata.csv").read_text().splitlines()))
     assert [row["status"] for row in rows] == ["ok", "skipped"]
-    assert [row["frames"] for row in rows] == ["2", "2"]
+    assert [row["frames"] for row in rows] == [str(FRAMES)] * 2
     assert "less than 99.00%" in rows[1]["reason"]
     assert tuple(rows[0]) == collect_masks.COLUMNS
 

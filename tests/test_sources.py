@@ -224,3 +224,23 @@ def test_the_script_locks_sources_and_replaces_a_lock_only_when_told(tmp_path: P
     touch(tmp_path, "w/c.mp4")
     resolve_clips.main([*command, "--refresh"])
     assert [clip.clip_id for clip in sheet.read_sheet(output)] == ["a", "b", "c"]
+
+
+@pytest.mark.parametrize("name", ["day[1]", "day*", "da?1", "day[!2]", "{day1,day2}"])
+def test_a_folder_with_the_letters_of_a_pattern_is_that_folder_and_no_other(bucket, tmp_path, name):
+    for folder in (name, "day1", "day2"):
+        bucket(f"b/{folder}/{folder}.mp4")
+    touch(tmp_path, f"{name}/{name}.mp4", "day1/1.mp4", "day2/2.mp4")
+    prefix = name if name == "day*" else name[:-1]  # `day` would be the beginning of all three
+    for source in (f"memory://b/{name}", f"memory://b/{prefix}", f"memory://b/{name}/{name}.mp4"):
+        assert [clip.uri for clip in sources.resolve(source)] == [f"memory:///b/{name}/{name}.mp4"]
+    assert [clip.uri for clip in sources.resolve(str(tmp_path / name))] == [str(tmp_path / name / f"{name}.mp4")]
+
+
+def test_a_data_set_whose_chunks_have_the_letters_of_a_pattern_is_read_as_it_says(tmp_path):
+    root = foreign_videos.dataset(tmp_path / "pai[1]", ["a"])
+    features = root / "features.csv"
+    features.write_text(features.read_text().replace(f"camera/{CAMERA}/", f"camera/{CAMERA}[1]/"))
+    (root / "camera" / CAMERA).rename(root / "camera" / f"{CAMERA}[1]")
+    [clip] = sources.resolve(f"pai://{root}?cameras={CAMERA}")
+    assert Path(clip.uri).parent.name == f"{CAMERA}[1]"

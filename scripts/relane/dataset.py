@@ -205,7 +205,7 @@ class Writer:
     """A dataset in the making: rows are added, then `finish` puts every member in its place at once.
 
     Files are gathered in a hidden folder inside `folder`, so that they move by renaming and an error or a kill
-    leaves the old dataset as it was. Used as a context manager.
+    leaves the old dataset as it was; while they move there is no list, and so no dataset. Used as a context manager.
     """
 
     def __init__(self, folder: str | Path, mode: str = "hardlink") -> None:
@@ -257,6 +257,8 @@ class Writer:
             write_table(self.partial / "rejected.csv", (*COLUMNS, "reason"), rejected)
         dataset_pictures.attributes(self.partial / "attributes.png", self.rows)
         dataset_pictures.samples(self.partial / "samples.png", self.rows, self.sources)
+        # The list goes first and comes last: while it is absent, nobody takes the folder for a dataset.
+        (self.folder / LIST).unlink(missing_ok=True)
         for name in MEMBERS:
             old, new = self.folder / name, self.partial / name
             if old.is_dir():
@@ -265,7 +267,6 @@ class Writer:
                 old.unlink(missing_ok=True)
             if new.exists():
                 os.replace(new, old)
-        # The list comes last in MEMBERS: while it is absent, nobody takes the folder for a dataset.
 
 
 def attribute_counts(rows: Sequence[Row]) -> dict:

@@ -15,6 +15,10 @@ class InputError(Exception):
         super().__init__(redact(str(message)))
 
 
+class FetchError(InputError):
+    """A source did not come over the network: it may by itself when it is tried again, or never."""
+
+
 class UndrivableError(InputError):
     """One clip cannot be driven at one instant: a fault of its data, which says nothing of the other clips.
 

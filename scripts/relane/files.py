@@ -70,6 +70,14 @@ def read_json(path: str | Path) -> Any:
         raise InputError(f"{path}: not valid JSON ({error})") from None
 
 
+def skipped_reason(path: str | Path) -> str:
+    """Why a clip is left out, as its record says (`status: skipped`); blank for a clip that is there."""
+    record = read_json(path)
+    if isinstance(record, dict) and record.get("status") == "skipped":
+        return str(record.get("reason") or "its record does not say why")
+    return ""
+
+
 def sha256_file(path: str | Path) -> str:
     """Hex SHA-256 of a file's bytes."""
     with open(path, "rb") as file:

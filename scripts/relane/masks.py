@@ -5,12 +5,10 @@ array `arr_0` (T, H, W) uint8, 0 keep / 1 inpaint.
 """
 
 import contextlib
-import json
 import math
 import time
 import zipfile
 from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -20,44 +18,11 @@ import numpy as np
 from relane.errors import InputError
 from relane.files import atomic_file
 from relane.road_points import POINTS, Point, on_road
+from relane.road_settings import CLEANING, Cleaning, parse_points  # noqa: F401
 
 if TYPE_CHECKING:
     import torch
     from sam2.sam2_video_predictor import SAM2VideoPredictor
-
-
-def parse_points(text: str, key: str) -> list[Point]:
-    """Points from JSON `[[x, y], ...]`, each in 0..1. Raises InputError that names the key and the point."""
-    try:
-        points = json.loads(text)
-        pairs = [(float(x), float(y)) for x, y in points]
-    except (TypeError, ValueError):
-        raise InputError(f"{key}: expected a JSON list of [x, y] pairs, got {text!r}") from None
-    for pair in pairs:
-        if not all(0 <= value <= 1 for value in pair):
-            raise InputError(f"{key}: {list(pair)} lies outside the picture; points are fractions of it, 0 to 1")
-    return pairs
-
-
-@dataclass(frozen=True)
-class Cleaning:
-    """What is done to SAM2's mask: the settings of `clean`.
-
-    close_holes: a hole at most this many pixels wide, of any length, is filled (a lane line, not a vehicle).
-    dilate: side in pixels of the square by which the mask grows at the end; 0 for none.
-    bonnet: fraction of the picture's height, at the bottom, that is never road.
-    """
-
-    close_holes: int = 15
-    dilate: int = 0
-    bonnet: float = 0.0
-
-    def __post_init__(self) -> None:
-        for key in ("close_holes", "dilate"):
-            if getattr(self, key) < 0:
-                raise InputError(f"sam2.{key}: must be 0 or more pixels, got {getattr(self, key)}")
-        if not 0 <= self.bonnet < 1:
-            raise InputError(f"sam2.bonnet: must be a fraction of the height, 0 to below 1, got {self.bonnet}")
 
 
 def grow(mask: np.ndarray, size: int) -> np.ndarray:
@@ -101,9 +66,7 @@ def keep_road(mask: np.ndarray, points: Iterable[Point], previous: np.ndarray | 
     return np.isin(pieces, list(wanted)) if wanted else np.zeros_like(mask)
 
 
-def clean(
-    masks: Iterable[np.ndarray], points: Sequence[Point], cleaning: Cleaning = Cleaning()
-) -> Iterator[np.ndarray]:
+def clean(masks: Iterable[np.ndarray], points: Sequence[Point], cleaning: Cleaning = CLEANING) -> Iterator[np.ndarray]:
     """SAM2's masks of one clip, bool (H, W) in order, to road masks: fill, keep the road, grow, cut the bonnet."""
     previous = None
     for mask in masks:
@@ -162,7 +125,7 @@ class RoadSegmenter:
         frame: np.ndarray,
         points: Sequence[Point] = POINTS,
         negative_points: Sequence[Point] = (),
-        cleaning: Cleaning = Cleaning(),
+        cleaning: Cleaning = CLEANING,
     ) -> np.ndarray:
         """The road of one picture: (H, W, 3) uint8 RGB to bool (H, W).
 
@@ -178,7 +141,7 @@ class RoadSegmenter:
         frames: Iterable[np.ndarray],
         points: Sequence[Point] = POINTS,
         negative_points: Sequence[Point] = (),
-        cleaning: Cleaning | None = Cleaning(),
+        cleaning: Cleaning | None = CLEANING,
         count: int | None = None,
     ) -> Iterator[np.ndarray]:
         """The road of a clip: yields bool (H, W) for each frame (H, W, 3) uint8 RGB, in order.

@@ -20,6 +20,7 @@ the Snakefile may resolve it at planning; the rest imports fsspec, pyarrow or th
 
 import base64
 import csv
+import glob
 import json
 import logging
 import lzma
@@ -211,7 +212,7 @@ def _remote_videos(source: str) -> list[Clip]:
         else:
             found = fs.find(root, detail=True)
             if not found:  # a prefix need not end at a folder: gs://bucket/day_ finds day_1/x.mp4 and day_2.mp4
-                for path, info in fs.glob(root.rstrip("/") + "*", detail=True).items():
+                for path, info in fs.glob(glob.escape(root.rstrip("/")) + "*", detail=True).items():
                     found |= fs.find(path, detail=True) if info["type"] == "directory" else {path: info}
     except Exception as error:  # every store has its own errors; all of them mean "cannot list"
         raise cannot_list(source, error) from None
@@ -348,7 +349,8 @@ def _members(root: Path, feature: dict[str, str]) -> dict[str, tuple[str, zipfil
     template = json.loads(feature["clip_files_in_zip"])["video"]
     pattern = re.compile(re.escape(template).replace(re.escape("{clip_id}"), "(?P<clip_id>.+)"))
     found = {}
-    for path in sorted(root.glob(re.sub(r"\{chunk_id[^}]*\}", "*", feature["chunk_path"]))):
+    parts = re.split(r"\{chunk_id[^}]*\}", feature["chunk_path"])
+    for path in sorted(root.glob("*".join(glob.escape(part) for part in parts))):
         try:
             with zipfile.ZipFile(path) as archive:
                 entries = archive.infolist()

@@ -57,10 +57,10 @@ def test_an_edit_that_names_a_lora_waits_for_its_dataset_and_training(workspace)
     video = f"clip00001.{CAMERA}"
     target = f"results/002/vp/double-yellow-solid/{video}/{video}_vp_edit_sample0.mp4"
     config = {"clips": sheet, "instructions": INSTRUCTIONS}
-    trained = {"dataset_frame", "caption_frames", "assemble_dataset", "filter_dataset", "train_lora"}
+    trained = {"take_frames", "dataset_frames", "caption_frames", "assemble_dataset", "filter_dataset", "train_lora"}
     jobs = plan(workspace, target, **config, first_frame={"lora": "lanes", "lora_scale": 1.0})
     assert trained < jobs.rules()
-    assert {job["wildcards"]["video"] for job in jobs.of("dataset_frame")} == {f"clip0000{n}.{CAMERA}" for n in (0, 1)}
+    assert {job["wildcards"]["video"] for job in jobs.of("dataset_frames")} == {f"clip0000{n}.{CAMERA}" for n in (0, 1)}
     # At a scale of 0 it would change nothing, so it is not asked for.
     assert not trained & plan(workspace, target, **config, first_frame={"lora": "lanes"}).rules()
 
@@ -74,7 +74,7 @@ def test_an_edit_that_names_a_lora_waits_for_its_dataset_and_training(workspace)
         ("quality", {"evaluate_edit", "instruction_report"}, {"drive_arm"}),
         ("drive", {"drive_arm", "draw_overlay", "effects"}, {"evaluate_edit", "page"}),
         ("report", {"page", "provenance", "package_videopainter", "instruction_report"}, {"train_lora"}),
-        ("dataset", {"dataset_frame", "assemble_dataset"}, {"edit_video", "train_lora"}),
+        ("dataset", {"dataset_frames", "assemble_dataset"}, {"edit_video", "train_lora"}),
         ("lora", {"filter_dataset", "train_lora"}, {"edit_video"}),
     ],
 )

@@ -113,6 +113,21 @@ def test_the_folder_is_made_for_this_user_alone(tmp_path, monkeypatch):
     assert (tmp_path / "w").stat().st_mode & 0o777 == 0o700
 
 
+@pytest.mark.parametrize("named", ["missing/deep/w", "file"])
+def test_a_folder_that_cannot_be_made_is_said_at_once(tmp_path, monkeypatch, named):
+    (tmp_path / "file").touch()
+    monkeypatch.setenv("RELANE_WORKERS", str(tmp_path / named))
+    with pytest.raises(InputError, match="set RELANE_WORKERS"):
+        places.folder()
+
+
+def test_a_relative_folder_is_the_same_wherever_a_worker_lives(tmp_path, monkeypatch):
+    monkeypatch.setenv("RELANE_WORKERS", "w")
+    monkeypatch.setattr(places, "SOCKET_PATH_BYTES", 1000)
+    monkeypatch.chdir(tmp_path)
+    assert places.folder() == tmp_path / "w" / "local"
+
+
 def test_a_folder_too_deep_for_sockets_is_said_at_once(tmp_path, monkeypatch):
     monkeypatch.setenv("RELANE_WORKERS", str(tmp_path / ("w" * 100)))
     with pytest.raises(InputError, match="set RELANE_WORKERS to a shorter one"):

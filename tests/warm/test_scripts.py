@@ -14,7 +14,7 @@ SCRIPTS = ROOT / "scripts"
 # A model script: the flags without which it does not parse, apart from checkpoints; and its checkpoints.
 STAGES = {
     "segment_road": ("--clip=c --output=o", {"checkpoint": "sam2"}),
-    "dataset_frame": ("--clip-id=c --camera=a --frame=1 --output=o", {"checkpoint": "sam2"}),
+    "dataset_frames": ("--frames=f --numbers 1 --output=o", {"checkpoint": "sam2"}),
     "caption_frames": ("--items i --output=o", {"qwen": "qwen"}),
     "first_frame": (
         "--clip=c --inpaint-masks=m --instruction=sham --video=v --output=o --sidecar=s --refine-folder=r",

@@ -11,9 +11,8 @@ from diffusers import FluxTransformer2DModel
 from relane.errors import InputError
 from relane.files import atomic_folder, read_json, write_json
 from relane.lora import adapter
-from relane.lora.settings import differences
+from relane.lora.settings import PROGRESS, check_resume, differences
 
-PROGRESS = "progress.json"
 SUPERSEDED = "superseded"
 SHOWN = ("tensorboard", "samples")
 
@@ -99,8 +98,7 @@ def choose(folder: str | Path, resume: str, identity: dict) -> tuple[Path | None
     is different there. Raises InputError when that path is no checkpoint. Changes nothing on disk.
     """
     if resume not in ("latest", "never"):
-        if not (Path(resume) / PROGRESS).is_file():
-            raise InputError(f"{resume}: no checkpoint here; give a folder checkpoint-<step>, latest or never")
+        check_resume(resume)
         other = differences(read_json(Path(resume) / PROGRESS)["identity"], identity)
         return Path(resume), [f"resuming from {resume}" + (f", which differs in {', '.join(other)}" if other else "")]
     there = all_in(folder)

@@ -2,9 +2,19 @@
 
 import argparse
 from dataclasses import asdict, dataclass, field, fields
+from pathlib import Path
 
 from relane.errors import InputError
 from relane.lora.region import Region
+
+# What a checkpoint's folder has to say of how far the training was.
+PROGRESS = "progress.json"
+
+
+def check_resume(resume: str) -> None:
+    """Raise InputError unless `resume` is latest, never, or the folder of a checkpoint."""
+    if resume not in ("latest", "never") and not (Path(resume) / PROGRESS).is_file():
+        raise InputError(f"lora.resume {resume}: no checkpoint here; give a folder checkpoint-<step>, latest or never")
 
 
 @dataclass(frozen=True)

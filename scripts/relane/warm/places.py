@@ -37,7 +37,8 @@ def folder() -> Path:
     """
     named = os.environ.get("RELANE_WORKERS")
     # Not TMPDIR, which may differ between two runs that have to share the GPUs.
-    base = Path(named) if named else Path(f"/tmp/relane-{os.geteuid()}")
+    # Absolute, because workers live in another folder than their jobs.
+    base = Path(named).absolute() if named else Path(f"/tmp/relane-{os.geteuid()}")
     _private(base)
     path = base / re.sub(r"\W", "_", os.environ.get("SLURM_JOB_ID", "") or "local")
     _private(path)

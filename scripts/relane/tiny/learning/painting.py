@@ -1,6 +1,6 @@
 """FLUX Fill learns to repaint lane lines: flow matching on the latents of true re-renders.
 
-The model sees a hole where it paints, as the released one did, and never the old picture under it (`keep_masked_pixels`).
+The model sees a hole where it paints, as the released one did: never the old picture under it.
 """
 
 from collections.abc import Iterator

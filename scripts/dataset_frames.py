@@ -1,0 +1,95 @@
+"""Make dataset items of one video's frames: the picture, SAM2's road mask of it, and a record.
+
+Reads the folder of scripts/take_frames.py. Each frame becomes a folder `<video>_frame<n>` with `record.json` and, when
+the frame is kept, `image.png` and `mask.png`. A frame past the video's end, of a source that could not be used, or one
+that shows too little road, is no error: its record says so, and the dataset counts it.
+"""
+
+import argparse
+from pathlib import Path
+from typing import Any
+
+from relane import cli
+from relane.road_points import POINTS
+from relane.road_settings import Cleaning, parse_points
+
+# What `load` reads: a warm worker keeps the models for items that agree in these (relane.warm).
+LOADS = ("checkpoint", "device", "dtype")
+LESS_MEMORY = "sam2.dtype: bfloat16"
+
+
+def parser() -> argparse.ArgumentParser:
+    """The command line; config keys of the same name with underscores."""
+    options = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    add = options.add_argument
+    add("--frames", type=Path, required=True, help="folder with frames.json and frame<n>.png of one video")
+    add("--numbers", type=int, nargs="+", required=True, help="numbers of the frames, from 1")
+    add(
+        "--points",
+        default=str([list(point) for point in POINTS]),
+        help="JSON list of [x, y] on the road, fractions of the picture",
+    )
+    add("--negative-points", default="[]", help="JSON list of [x, y] off the road")
+    add("--close-holes", type=int, default=15, help="fill holes in the mask up to this many pixels wide")
+    add("--dilate", type=int, default=0, help="grow the mask by a square of this many pixels")
+    add("--bonnet", type=float, default=0.0, help="fraction of the height, at the bottom, that is never road")
+    add("--min-coverage", type=float, default=0.01, help="drop a frame whose mask covers less of it than this")
+    add("--checkpoint", required=True, help="folder of a SAM2 checkpoint")
+    add("--device", default="auto", help="auto, cpu, cuda or cuda:N")
+    add("--dtype", default="float32", choices=("float32", "bfloat16"))
+    add("--output", required=True, type=Path, help="folder for the items' folders; others in it are left alone")
+    return options
+
+
+def load(args: argparse.Namespace):
+    """The road segmenter."""
+    from relane.masks import RoadSegmenter
+
+    # A few pictures a job: compiling the model would cost more than it saves.
+    return RoadSegmenter(args.checkpoint, args.device, args.dtype, vos_optimized=False)
+
+
+def run(args: argparse.Namespace, segmenter) -> None:
+    """Write the items' folders. Raises InputError on a broken folder of frames or a bad flag, before the first."""
+    from relane.files import read_json
+
+    settings = parse_points(args.points, "points"), parse_points(args.negative_points, "negative_points")
+    cleaning = Cleaning(args.close_holes, args.dilate, args.bonnet)
+    taken = read_json(args.frames / "frames.json")
+    for number in args.numbers:
+        record = {key: taken[key] for key in ("video", "uri", "chunk")} | {"frame": number}
+        write_item(args, record, taken, lambda image: segmenter.image(image, *settings, cleaning))
+
+
+def write_item(args: argparse.Namespace, record: dict[str, Any], taken: dict[str, Any], road_of) -> None:
+    """One frame's folder: `road_of` gives the mask (H, W) bool of a picture (H, W, 3) uint8 RGB."""
+    from relane.dataset import place, read_image, write_picture
+    from relane.files import atomic_folder, write_json
+    from relane.masks import coverage
+
+    facts = taken["frames"].get(str(record["frame"]))
+    picture = args.frames / f"frame{record['frame']}.png"
+    with atomic_folder(args.output / f"{record['video']}_frame{record['frame']}") as partial:
+        if facts is None and taken["status"] == "skipped":
+            record |= {"status": "dropped", "reason": "unusable_source", "error": taken["reason"]}
+        elif facts is None:
+            record |= {"status": "dropped", "reason": "past_end", "frames": taken["decoded"]}
+        else:
+            mask = road_of(read_image(picture))
+            kept = coverage(mask) >= args.min_coverage
+            record |= {"status": "kept" if kept else "dropped", "reason": "" if kept else "coverage"}
+            record |= {**facts, "coverage": round(coverage(mask), 6)}
+            if kept:
+                place(picture, partial / "image.png", "hardlink")
+                write_picture(partial / "mask.png", mask)
+        write_json(partial / "record.json", record)
+
+
+def main(argv: list[str] | None = None) -> None:
+    """Entry point."""
+    args = parser().parse_args(argv)
+    run(args, load(args))
+
+
+if __name__ == "__main__":
+    cli.run(main)

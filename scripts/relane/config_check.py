@@ -1,0 +1,302 @@
+"""What a configuration cannot mean, found while planning and not after hours of GPU work.
+
+Whether a section serves is asked of its stage's own script, by its `check(args)`; here stands what only the whole
+configuration tells: names that must agree, the clip sheet, the arms. Called by the Snakefile at every planning, where
+there may be no torch.
+"""
+
+import importlib
+import json
+import re
+import shlex
+from argparse import ArgumentParser, Namespace
+from collections.abc import Iterable, Mapping
+from pathlib import Path
+from typing import Any, NoReturn
+
+from relane.clip_settings import check_lengths
+from relane.config import flags, nearest
+from relane.errors import InputError
+from relane.filtering import SEPARATOR, slice_items, split_name
+from relane.names import READ_BY_DRIVER
+from relane.sheet import Clip
+
+# Folders beside the runs' own in results/.
+RESERVED_RUNS = ("datasets", "lora", "tiny", "text_cache", "posterior_cache")
+# As the wildcards of rules/dataset.smk and rules/lora.smk.
+_DATASET, _LORA = re.compile(r"[A-Za-z0-9-]+(_[A-Za-z0-9-]+)*"), re.compile(r"[A-Za-z0-9][A-Za-z0-9_-]*")
+# What a folder of a LoRA has one of; see relane.fluxfill.
+LORA_FILES = ("pytorch_lora_weights.safetensors", "adapter_model.safetensors")
+# The driving model looks back so far from its instant.
+LOOK_BACK_S = 0.3
+MODEL_FPS = 10
+
+
+def check(
+    config: Mapping[str, Any],
+    clips: Mapping[str, Clip],
+    edit_arms: Iterable[str],
+    drive_arms: Iterable[str],
+    local: bool = True,
+) -> None:
+    """Raise InputError for the first thing in a configuration that cannot be carried out: its key, and what to do.
+
+    config: validated by relane.config. clips: the sheet's, by video. edit_arms, drive_arms: names of the arms.
+    local: whether the configuration's paths can be looked at from here.
+    """
+    if config["run"] in RESERVED_RUNS:
+        raise InputError(
+            f"config: run {config['run']!r}: results/{config['run']}/ holds what runs share; choose another"
+        )
+    edit_arms, drive_arms = list(edit_arms), list(drive_arms)
+    check_datasets(config, clips)
+    check_lora_file(config, local)
+    drivable = any_drivable(config, clips)
+    check_clip(config["clip"], drivable)
+    if config["drive"]["enabled"] and drivable:
+        check_drive(config)
+    check_arms(config, drive_arms)
+    for script, section, values in stages(config, edit_arms):
+        ask(script, section, values)
+
+
+def stages(config: Mapping[str, Any], edit_arms: list[str]) -> Iterable[tuple[str, str, dict[str, Any]]]:
+    """Script, section and settings of each stage that has a check of its own and something to do."""
+    models = config["checkpoints"]
+    yield "segment_road", "sam2", config["sam2"]
+    if edit_arms:
+        yield "first_frame", "first_frame", {**config["first_frame"], "qwen": models["qwen"]}
+        yield "edit_video", "video", {**config["video"], "videopainter_id": models["videopainter_id"]}
+    if config["loras"]:
+        painting = {"keep_masked_pixels": config["first_frame"]["keep_masked_pixels"]}
+        yield "train_lora", "lora", {**config["lora"], **config["region"], **painting}
+
+
+def ask(script: str, section: str, values: Mapping[str, Any]) -> None:
+    """Have a stage's script check the settings that it will get. Raises InputError that names section and keys."""
+    module = importlib.import_module(script)
+    try:
+        module.check(arguments(module.parser(), values))
+    except InputError as error:
+        raise InputError(f"config, section {section}: {_with_keys(str(error), section, values)}") from None
+
+
+def arguments(parser: ArgumentParser, values: Mapping[str, Any]) -> Namespace:
+    """A script's arguments with these settings; files, which only a job knows, are left at their defaults."""
+
+    def refuse(message: str) -> NoReturn:
+        raise InputError(message)
+
+    parser.error = refuse
+    for action in parser._actions:
+        action.required = False
+    return parser.parse_args(shlex.split(flags(values)))
+
+
+def _with_keys(message: str, section: str, values: Mapping[str, Any]) -> str:
+    """A script's message with the keys of the configuration in place of its flags."""
+
+    def key(match: re.Match) -> str:
+        name = match[1].replace("-", "_")
+        place = "checkpoints" if name in ("qwen", "videopainter_id") else section
+        return f"{place}.{name}" if name in values else match[0]
+
+    return re.sub(r"--([a-z][a-z0-9-]*)", key, message)
+
+
+def check_clip(clip: Mapping[str, Any], drivable: bool) -> None:
+    """Rate, lengths and window of the clips, by themselves. Only a drivable clip can end at an instant."""
+    check_lengths(clip["fps"], clip["max_frames"], clip["min_frames"])
+    if drivable and clip["anchor"] == "t0" and reach(clip) < clip["min_frames"]:
+        raise InputError(
+            f"config: clip.anchor t0: from the start to the last of clip.t0_us {max(instants(clip))} there are "
+            f"{reach(clip)} frames at {clip['fps']:g} fps, but clip.min_frames is {clip['min_frames']}; "
+            "choose a later t0_us, or lower min_frames"
+        )
+
+
+def instants(clip: Mapping[str, Any]) -> list[int]:
+    """The planning instants, microseconds."""
+    return clip["t0_us"] if isinstance(clip["t0_us"], list) else [clip["t0_us"]]
+
+
+def reach(clip: Mapping[str, Any]) -> int:
+    """Frames from a source's start to the last instant, that included, with the half frame that a source may lack."""
+    return int(max(instants(clip)) / 1e6 * clip["fps"] + 0.5) + 1
+
+
+def any_drivable(config: Mapping[str, Any], clips: Mapping[str, Clip]) -> bool:
+    """Whether any video has ego motion and is of a camera that the driving model reads."""
+    return any(one.drivable and one.camera in READ_BY_DRIVER[config["drive"]["cameras"]] for one in clips.values())
+
+
+def check_drive(config: Mapping[str, Any]) -> None:
+    """Whether the driving model can be shown what it needs of clips of this kind."""
+    clip, drive, asked = config["clip"], config["drive"], instants(config["clip"])
+    # The model reads ten frames a second: of a slower clip some would serve two of its slots, or stand off its clock.
+    if clip["fps"] < MODEL_FPS and not drive["allow_repeated_frames"]:
+        raise InputError(
+            f"config: clip.fps: at {clip['fps']:g} frames a second a clip has too few for the driving model's slots "
+            "0.1 s apart; set clip.fps to 10 or more, or, as the original study did, drive.allow_repeated_frames: true"
+        )
+    seconds = (clip["max_frames"] - 1) / clip["fps"]
+    if clip["anchor"] == "t0" and seconds < (max(asked) - min(asked)) / 1e6 + LOOK_BACK_S:
+        raise InputError(
+            f"config: clip.t0_us: the instants {min(asked)} to {max(asked)} are further apart than a clip of "
+            f"clip.max_frames {clip['max_frames']} frames at {clip['fps']:g} fps is long; raise clip.max_frames"
+        )
+    if clip["anchor"] == "start" and seconds + 0.5 / clip["fps"] < min(asked) / 1e6:
+        raise InputError(
+            f"config: clip.t0_us {min(asked)} is after every clip's end: clip.max_frames {clip['max_frames']} frames "
+            f"at {clip['fps']:g} fps end at {seconds:.3f} s; raise clip.max_frames, or set clip.anchor to t0"
+        )
+    if drive["together"] and drive["reasoning"] == "shared":
+        raise InputError(
+            "config: drive.together: with drive.reasoning shared the other arms wait for the original's words; "
+            "set drive.together to false, or drive.reasoning to free or both"
+        )
+    if drive["video_name"] != "auto" and not drive["videos"]:
+        raise InputError(
+            f"config: drive.video_name {drive['video_name']!r} chooses one of drive.videos, which is empty; "
+            "name their folder there, or set video_name to auto"
+        )
+
+
+def check_arms(config: Mapping[str, Any], drive_arms: list[str]) -> None:
+    """The arms that the configuration names must be arms of the run."""
+    for name in config["effects"]["action_unchanged"]:
+        if name not in drive_arms:
+            raise InputError(
+                f"config: effects.action_unchanged: {name!r} is no arm of this run{nearest(name, drive_arms)}"
+            )
+
+
+def check_datasets(config: Mapping[str, Any], clips: Mapping[str, Clip]) -> None:
+    """Datasets and LoRAs: their names, the slices of the sheet, the filters."""
+    for name, part in config["datasets"].items():
+        if not _DATASET.fullmatch(name):
+            raise InputError(
+                f"config: datasets.{name}: a dataset's name is made of letters, digits, '-' and single '_' (two begin "
+                "a filter's suffix); rename it"
+            )
+        try:
+            slice_items(list(clips), part["start"], part["limit"])
+        except InputError:
+            raise InputError(
+                f"config: datasets.{name}.start {part['start']}: the clip sheet has {len(clips)} videos, from 0; "
+                "choose an earlier start"
+            ) from None
+    for name, lora in config["loras"].items():
+        if not _LORA.fullmatch(name):
+            raise InputError(f"config: loras.{name}: a LoRA's name is made of letters, digits, '_' and '-'; rename it")
+        key = f"config: loras.{name}.dataset {lora['dataset']!r}"
+        try:
+            base, _ = split_name(lora["dataset"])
+        except InputError as error:
+            raise InputError(f"{key}: after {SEPARATOR!r}: {error}") from None
+        if base not in config["datasets"]:
+            raise InputError(f"{key}: config.datasets has no {base!r}{nearest(base, config['datasets'])}")
+
+
+def check_lora_file(config: Mapping[str, Any], local: bool = True) -> None:
+    """The LoRA that painting names: one of `loras`, or weights that are there."""
+    named = config["first_frame"]["lora"]
+    if not named or not config["first_frame"]["lora_scale"] or named in config["loras"]:
+        return
+    path, key = Path(named), f"config: first_frame.lora {named!r}"
+    if "{" in named:
+        raise InputError(f"{key}: a path with braces cannot be a job's input; rename it")
+    near = nearest(named, config["loras"]) if config["loras"] else ""
+    if path.suffix != ".safetensors" and not path.is_dir():
+        if path.exists():
+            raise InputError(f"{key}: only .safetensors files are loaded; convert it, or name another")
+        raise InputError(f"{key}: neither a name under loras nor a .safetensors file or folder that is there{near}")
+    if local and path.suffix == ".safetensors" and not path.exists():
+        raise InputError(f"{key}: no such file, and no name under loras{near}")
+    if local and path.is_dir() and not any((path / name).is_file() for name in LORA_FILES):
+        raise InputError(
+            f"{key}: this folder has neither {' nor '.join(LORA_FILES)}; name the .safetensors file itself"
+        )
+
+
+# What needs which checkpoints
+
+
+def window_of(cogvideox: str) -> int | None:
+    """Frames of one window of a video model's folder, by its own configuration; None where it is not there to read."""
+    try:
+        config = json.loads((Path(cogvideox) / "transformer" / "config.json").read_text(encoding="utf-8"))
+        return int(config["sample_frames"])
+    except (OSError, ValueError, KeyError, TypeError):
+        return None
+
+
+EDITS = ("first_frame", "edit_video")
+# The checkpoints that jobs of a rule load; the second part may be left blank.
+LOADS = {
+    "segment_road": (("sam2",), ()),
+    "dataset_frames": (("sam2",), ()),
+    "caption_frames": (("qwen",), ()),
+    "train_lora": (("flux_fill",), ()),
+    "first_frame": (("flux_fill",), ("qwen",)),
+    "edit_video": (("cogvideox", "videopainter"), ("videopainter_id",)),
+    "drive_arm": (("alpamayo",), ()),
+    "drive_arms": (("alpamayo",), ()),
+}
+# What jobs wait for that are planned only when the masks say which clips are to be edited.
+WAIT_FOR = {
+    "edits": EDITS,
+    "instruction_report": (*EDITS, "evaluate_edit"),
+    "quality": (*EDITS, "evaluate_edit"),
+    "effects": (*EDITS, "drive_arm"),
+    "drive": (*EDITS, "drive_arm"),
+    "page": (*EDITS, "evaluate_edit", "drive_arm"),
+}
+
+
+def check_checkpoints(
+    config: Mapping[str, Any], rules: Iterable[str], edit_arms: Iterable[str], clips: Mapping[str, Clip]
+) -> None:
+    """Raise InputError for a checkpoint that a run will load and that is not there.
+
+    rules: names of those of which jobs will run, as far as they are planned yet.
+    """
+    rules = set(rules)
+    if "collect_masks" in rules:
+        rules |= {later for rule in rules for later in WAIT_FOR.get(rule, ())}
+    if not list(edit_arms):
+        rules -= {*EDITS, "evaluate_edit"}
+    if not config["drive"]["enabled"] or not any_drivable(config, clips):
+        rules -= {"drive_arm", "drive_arms"}
+    for rule, (needed, optional) in LOADS.items():
+        for name in (*needed, *optional) if rule in rules else ():
+            folder = config["checkpoints"][name]
+            if not folder and name in needed:
+                raise InputError(f"config: checkpoints.{name} is blank, but jobs of {rule} load it; name its folder")
+            if folder and not Path(folder).exists():
+                raise InputError(
+                    f"config: checkpoints.{name} {folder!r}: no such folder, but jobs of {rule} load it; "
+                    "scripts/fetch_checkpoints.py downloads checkpoints"
+                )
+
+
+def check_edits(config: Mapping[str, Any]) -> None:
+    """Raise InputError where no clip, or not every clip, can be edited: windows that are longer than clips may be."""
+    window = window_of(config["checkpoints"]["cogvideox"])
+    if window is None:
+        return
+    import edit_video  # the script: its options say how windows lie
+
+    clip = config["clip"]
+    values = {**config["video"], "videopainter_id": config["checkpoints"]["videopainter_id"]}
+    options = edit_video.options_of(arguments(edit_video.parser(), values))
+    for key in ("min_frames", "max_frames"):
+        if clip[key] < window:
+            raise InputError(
+                f"config: clip.{key} {clip[key]}: a clip of so few frames cannot be edited, because one window of "
+                f"{config['checkpoints']['cogvideox']} is {window} frames; set it to {window} or more"
+            )
+    try:
+        options.plan(clip["max_frames"], window)
+    except InputError as error:
+        raise InputError(f"config, section video: {error}") from None
