@@ -229,7 +229,6 @@ def test_each_part_of_the_configuration_makes_run_again_what_the_documentation_n
         "first_frame.keep_masked_pixels": {"first_frame": {"keep_masked_pixels": not hole}},
         "dataset.frames": {"dataset": {"frames": [1, 7]}},
         "drive.videos_start_us": {"drive": {"videos_start_us": 9}},
-        "report": {"report": {"clips": 1}},
         "instructions": {"instructions": "other.csv"},
     }
     for (section, _), rules in zip(variants.items(), finished.own(*variants.values()), strict=True):
