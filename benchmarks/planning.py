@@ -66,8 +66,8 @@ def pretend_done(folder: Path, sheet: Path) -> int:
         outputs = [output for job in jobs for output in job.output]
         for output in outputs:
             write_empty(Path(output), directory=bool(output.is_directory))
-        rows = [f"{line.split(',')[0]}.{line.split(',')[1]},ok" for line in sheet.read_text().splitlines()[1:]]
-        Path("results/002/sam2/metadata.csv").write_text("\n".join(["video,status", *rows]) + "\n")
+        rows = [f"{line.split(',')[0]}.{line.split(',')[1]},49,ok" for line in sheet.read_text().splitlines()[1:]]
+        Path("results/002/sam2/metadata.csv").write_text("\n".join(["video,frames,status", *rows]) + "\n")
         for output in outputs:
             os.utime(output, (WHEN, WHEN))
 

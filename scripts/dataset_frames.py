@@ -10,8 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from relane import cli
-from relane.road_points import POINTS
-from relane.road_settings import Cleaning, parse_points
+from relane.road_settings import POINTS, Cleaning, parse_points
 
 # What `load` reads: a warm worker keeps the models for items that agree in these (relane.warm).
 LOADS = ("checkpoint", "device", "dtype")

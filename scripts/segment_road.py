@@ -21,8 +21,7 @@ from relane import __version__, cli, memory
 from relane.beside import feeding
 from relane.errors import InputError
 from relane.files import atomic_folder, skipped_reason, write_json, write_text
-from relane.road_points import POINTS
-from relane.road_settings import Cleaning, parse_points
+from relane.road_settings import POINTS, Cleaning, parse_points
 
 if TYPE_CHECKING:
     from relane.masks import RoadSegmenter

@@ -13,7 +13,7 @@ from dataclasses import dataclass
 import cv2
 import numpy as np
 
-from relane.errors import InputError
+from relane.road_settings import Corridor
 
 ROWS = 96  # of the grid, evenly from the far row to the picture's bottom
 FAR = 0.1  # the far row's distance below the horizon, over the last row's: nearer to it a line is below one pixel
@@ -25,26 +25,6 @@ PAINT = 40.0  # grey levels above the asphalt from which on a stripe counts as p
 MIN_SUPPORT = 0.16  # of a line's rows, over the window of frames, must be paint; a dash's share of its period is 0.25
 MAX_LINES = 8
 MIN_GAP = 0.35  # metres between two lines; those of a double line are one detection or two, their bands join
-
-
-@dataclass(frozen=True)
-class Corridor:
-    """Settings of a corridor: its width around each line's middle, in metres or (unit px) pixels of the clip.
-
-    camera_height: metres above the road; it sets the scale, so an error of 10 % is one of 10 % in the width.
-    """
-
-    width: float = 1.0
-    unit: str = "m"
-    camera_height: float = 1.5
-
-    def __post_init__(self) -> None:
-        if self.unit not in ("m", "px"):
-            raise InputError(f"region.corridor_unit: expected m or px, got {self.unit!r}")
-        for key in ("width", "camera_height"):
-            if not getattr(self, key) > 0:
-                name = "corridor_width" if key == "width" else key
-                raise InputError(f"region.{name}: must be above 0, got {getattr(self, key)}")
 
 
 @dataclass(frozen=True)

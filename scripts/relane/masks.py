@@ -17,8 +17,8 @@ import numpy as np
 
 from relane.errors import InputError
 from relane.files import atomic_file
-from relane.road_points import POINTS, Point, on_road
-from relane.road_settings import CLEANING, Cleaning, parse_points  # noqa: F401
+from relane.road_points import on_road
+from relane.road_settings import CLEANING, POINTS, Cleaning, Point
 
 if TYPE_CHECKING:
     import torch

@@ -8,21 +8,7 @@ from collections.abc import Sequence
 
 import numpy as np
 
-Point = tuple[float, float]
-
-# Relative (x, y) from the top left, on the road ahead of a forward camera: the ego lane, near to far, and the near
-# parts of its neighbours. Three of them are the thesis's; the last lies just above where a bonnet would be.
-POINTS: tuple[Point, ...] = (
-    (0.5, 0.85),
-    (0.4, 0.75),
-    (0.6, 0.75),
-    (0.5, 0.7),
-    (0.3, 0.85),
-    (0.7, 0.85),
-    (0.45, 0.8),
-    (0.55, 0.8),
-    (0.5, 0.92),
-)
+from relane.road_settings import Point
 
 PATCH = 0.012  # of the picture's width: half the side of what is looked at around a point
 NEAREST = 4  # points that lie lowest in the picture, nearest to the camera: they say what the asphalt looks like

@@ -7,6 +7,20 @@ from relane.errors import InputError
 
 Point = tuple[float, float]
 
+# Relative (x, y) from the top left, on the road ahead of a forward camera: the ego lane, near to far, and the near
+# parts of its neighbours. Three of them are the thesis's; the last lies just above where a bonnet would be.
+POINTS: tuple[Point, ...] = (
+    (0.5, 0.85),
+    (0.4, 0.75),
+    (0.6, 0.75),
+    (0.5, 0.7),
+    (0.3, 0.85),
+    (0.7, 0.85),
+    (0.45, 0.8),
+    (0.55, 0.8),
+    (0.5, 0.92),
+)
+
 
 def parse_points(text: str, key: str) -> list[Point]:
     """Points from JSON `[[x, y], ...]`, each in 0..1. Raises InputError that names the key and the point."""
@@ -43,3 +57,23 @@ class Cleaning:
 
 
 CLEANING = Cleaning()
+
+
+@dataclass(frozen=True)
+class Corridor:
+    """Settings of a corridor: its width around each line's middle, in metres or (unit px) pixels of the clip.
+
+    camera_height: metres above the road; it sets the scale, so an error of 10 % is one of 10 % in the width.
+    """
+
+    width: float = 1.0
+    unit: str = "m"
+    camera_height: float = 1.5
+
+    def __post_init__(self) -> None:
+        if self.unit not in ("m", "px"):
+            raise InputError(f"region.corridor_unit: expected m or px, got {self.unit!r}")
+        for key in ("width", "camera_height"):
+            if not getattr(self, key) > 0:
+                name = "corridor_width" if key == "width" else key
+                raise InputError(f"region.{name}: must be above 0, got {getattr(self, key)}")

@@ -177,7 +177,7 @@ def test_keys_that_the_schema_calls_no_reason_are_none(finished):
         if key and section != "checkpoints" and no_reason:
             config.setdefault(section, {})[key] = others(sub, finished.config[section][key])
     assert {"devices", "workers", "video"} <= config.keys()
-    assert config["clip"] == {"min_frames": 50}
+    assert config["clip"] == {"min_frames": 50, "record_failures": False}
     assert finished.replan(config) == [[]]
 
 
@@ -185,6 +185,14 @@ def test_only_a_clip_that_is_too_short_by_now_runs_again(finished, changed):
     changed("results/002/clips/plain.front.json", json.dumps({"frames": 55}).encode())
     (plan,) = finished.replan({"clip": {"min_frames": 60}})
     assert [job["wildcards"]["video"] for job in plan.of("prepare_clip")] == ["plain.front"]
+
+
+def test_a_clip_that_was_left_out_as_too_short_runs_again_where_less_is_asked(finished, changed):
+    skipped = {"status": "skipped", "frames": 0, "min_frames": 49, "reason": "30 frames at 10 fps"}
+    changed("results/002/clips/plain.front.json", json.dumps(skipped).encode())
+    same, fewer = finished.replan({}, {"clip": {"min_frames": 30}, "video": {"stride": 8}})
+    assert same == []
+    assert [job["wildcards"]["video"] for job in fewer.of("prepare_clip")] == ["plain.front"]
 
 
 def test_an_instant_changes_the_clips_whose_frames_it_decides(finished):
@@ -220,9 +228,13 @@ def test_each_part_of_the_configuration_makes_run_again_what_the_documentation_n
             if f"{section}.{key}" not in table and sub.get("rerun", True) and key not in ("points", "negative_points"):
                 old = copy.deepcopy(finished.config[section][key])
                 variants[section][section][key] = old if isinstance(old, list | dict) else others(sub, old)
+    variants["lora"]["lora"]["resume"] = "never"
     variants["clip"]["clip"] = {"fps": 20, "max_frames": 140, "crf": 17}
     variants["first_frame"]["first_frame"].pop("lora")
     variants["first_frame"]["first_frame"].pop("paint_size")
+    for key in ("mode", "fuse_projections", "background_refresh", "first_block_cache", "guidance_skip"):
+        # They exclude others.
+        variants["video"]["video"].pop(key)
     variants["drive"]["drive"] = {"seed": 7, "num_traj_samples": 5, "temperature": 0.5, "top_p": 0.9}
     variants |= {
         "video.crf": {"video": {"crf": 17}},
@@ -238,10 +250,10 @@ def test_each_part_of_the_configuration_makes_run_again_what_the_documentation_n
 @pytest.mark.parametrize(
     ("name", "rules", "wildcards"),
     [
-        ("plain.mp4", {"prepare_clip", "dataset_frame"}, {"plain.front"}),
-        ("addressed.mp4", {"prepare_clip", "dataset_frame"}, {"addressed.front"}),
+        ("plain.mp4", {"prepare_clip", "take_frames"}, {"plain.front"}),
+        ("addressed.mp4", {"prepare_clip", "take_frames"}, {"addressed.front"}),
         (f"foreign/dusk/a.{CAMERA}_vp_edit_sample0.mp4", {"import_video"}, {f"a.{CAMERA}"}),
-        ("weights/sam2/model.safetensors", {"segment_road", "dataset_frame"}, set()),
+        ("weights/sam2/model.safetensors", {"segment_road", "dataset_frames"}, set()),
         ("weights/alpamayo/model.safetensors", {"drive_arm"}, set()),
         ("lora.safetensors", {"first_frame"}, set()),
         ("pai/intrinsics.chunk_0000.parquet", {"drive_arm"}, set()),

@@ -14,10 +14,10 @@ region: {region: road, dilate_size: 9, camera_height: 1.7}
 first_frame: {keep_masked_pixels: true}
 """
 WAYS = {
-    "": "--region=corridor --dilate-size=24 --corridor-width=1.0 --corridor-unit=m --camera-height=1.5"
-    " --keep-masked-pixels=false --masked-weight=10.0",
+    "": "--region=corridor --dilate-size=24 --corridor-width=1 --corridor-unit=m --camera-height=1.5"
+    " --keep-masked-pixels=false --masked-weight=10",
     OVERLAY: "--region=road --dilate-size=9 --camera-height=1.7 --keep-masked-pixels=true",
-    (ROOT / "config/thesis.yaml").read_text(): "--region=road --keep-masked-pixels=true --masked-weight=1.0",
+    (ROOT / "config/thesis.yaml").read_text(): "--region=road --keep-masked-pixels=true --masked-weight=1",
 }
 
 

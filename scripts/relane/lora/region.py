@@ -6,8 +6,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from relane.errors import InputError
-from relane.masks import grow
-from relane.regions import Corridor, corridor_region
+from relane.road_settings import Corridor
 
 
 @dataclass(frozen=True)
@@ -49,6 +48,9 @@ def select(image: np.ndarray, road: np.ndarray, how: Region) -> np.ndarray:
     As in painting, but from one picture, where a clip has its neighbours to see a line in. Where the corridor is
     empty, it is the whole road.
     """
+    from relane.masks import grow
+    from relane.regions import corridor_region
+
     if how.region == "corridor":
         _, masks = corridor_region([image], road[None], how.corridor(), how.dilate_size)
         mask = next(iter(masks))
