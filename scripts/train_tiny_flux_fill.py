@@ -1,18 +1,20 @@
 """Train the demo's FLUX Fill on lane lines of the synthetic world; writes a folder that FluxFillPipeline loads.
 
-First the autoencoder, then the transformer; the text encoders stay random and only tell the prompts apart.
+First the autoencoder, then the transformer; the text encoders stay random and only tell the prompts apart. With
+--start-from a folder that was trained before, its autoencoder stays and its transformer learns on.
 """
 
 import argparse
 import sys
 import time
 from argparse import Namespace
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 from relane import cli
 
 if TYPE_CHECKING:
-    from diffusers import AutoencoderKL
+    from diffusers import AutoencoderKL, FluxFillPipeline
 
     from relane.tiny.learning.painting import Pictures
 
@@ -25,6 +27,7 @@ def parser() -> argparse.ArgumentParser:
     loop.add_flags(options, samples=3000)
     options.add_argument("--vae-seconds", type=float, default=180.0, help="of training, for the autoencoder")
     options.add_argument("--vae-batch-size", type=int, default=32)
+    options.add_argument("--start-from", type=Path, help="a FluxFillPipeline folder of this script's, to learn on from")
     return options
 
 
@@ -46,6 +49,21 @@ def learn_pictures(args: Namespace, data: "Pictures") -> "AutoencoderKL":
     return vae
 
 
+def start(args: Namespace, data: "Pictures") -> "FluxFillPipeline":
+    """A pipeline in float32 with a trained autoencoder, and a transformer that is new or learns on."""
+    import torch
+    from diffusers import FluxFillPipeline
+
+    from relane.tiny import flux_fill
+    from relane.tiny.learning import painting
+
+    if not args.start_from:
+        return flux_fill.pipeline(learn_pictures(args, data), painting.transformer(args.seed), args.seed)
+    pipeline = FluxFillPipeline.from_pretrained(args.start_from, torch_dtype=torch.float32, local_files_only=True)
+    pipeline.vae.to(data.device)
+    return pipeline
+
+
 def main(argv: list[str] | None = None) -> None:
     """Render, train both, write."""
     import torch
@@ -63,18 +81,19 @@ def main(argv: list[str] | None = None) -> None:
 
     torch.manual_seed(seed_of("learning", "painting", args.seed))
     data = painting.Pictures(rows, device)
-    vae = learn_pictures(args, data)
-    latents = painting.encode(vae, data)
+    pipeline = start(args, data)
+    latents = painting.encode(pipeline.vae, data)
     del data
 
-    pipeline = flux_fill.pipeline(vae, painting.transformer(args.seed), args.seed)
     prompts, net = painting.Prompts(pipeline, device), pipeline.transformer.to(device)
     batch = args.batch_size or (192 if device.type == "cuda" else 8)
 
     def loss_of(step: int):
         return painting.loss(net, latents, prompts, batch, loop.autocast(device))
 
-    steps = loop.train(net, loss_of, args, name="flux", rate=1.5e-3)
+    # What has learnt before would be torn apart by the rate of a beginning.
+    rate = 5e-4 if args.start_from else 1.5e-3
+    steps = loop.train(net, loss_of, args, name="flux", rate=rate)
     flux_fill.save(pipeline.to("cpu", torch.float16), args.output)
     print(f"{args.output}: {steps} steps", file=sys.stderr)
 

@@ -42,16 +42,7 @@ def load_lora(pipe: FluxFillPipeline, lora: str | Path, scale: float) -> list[st
     file = find(Path(lora))
     try:
         state, said = _state(pipe, file)
-    except (
-        OSError,
-        ValueError,
-        KeyError,
-        IndexError,
-        TypeError,
-        AttributeError,
-        RuntimeError,
-        SafetensorError,
-    ) as error:
+    except _FAULTS as error:
         line = (str(error).strip() or type(error).__name__).splitlines()[0][:200]
         raise InputError(f"{file}: not a readable LoRA ({type(error).__name__}: {line})") from None
     check_tensors(state, file)
