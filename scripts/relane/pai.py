@@ -72,12 +72,12 @@ class Clip:
     def _members(self, feature: str, *aliases: str) -> list[bytes]:
         """This clip's files in a chunk's zip, by the names that features.csv gives them.
 
-        Raises UndrivableError when the chunk holds none of this clip, InputError when there is no such feature or
-        chunk in the data set, or the zip is damaged.
+        Raises UndrivableError when the chunk holds none of this clip or the data set has no such feature, InputError
+        when there is no such chunk, or the zip is damaged.
         """
         if feature not in self.dataset.features.ALL:
             kind = "camera" if feature.startswith("camera") else "feature"
-            raise InputError(f"clip {self.clip_id}: {self.root} has no {kind} {feature!r} in its features.csv")
+            raise UndrivableError(f"clip {self.clip_id}: {self.root} has no {kind} {feature!r} in its features.csv")
         name = self._file(feature)
         try:
             files = self.dataset.features.get_clip_files_in_zip(self.clip_id, feature)

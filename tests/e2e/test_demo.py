@@ -99,8 +99,9 @@ def test_arms_share_noise_and_the_floor_does_not(demo):
             assert paths.shape == (6, 64, 3)
             scatter[arm] = (paths - paths.mean(0)).ravel()
         alike = {arm: np.corrcoef(scatter["original"], scatter[arm])[0, 1] for arm in DRIVE_ARMS}
-        assert alike["sham"] > 0.9, alike
-        assert alike["floor"] < 0.7, alike
+        # Not 1: the sham's pictures are painted anew, and the paths differ by that.
+        assert alike["sham"] > 0.7, alike
+        assert alike["floor"] < 0.5, alike
 
 
 def test_behind_a_slower_car_a_dashed_line_makes_the_driver_overtake_and_no_other_edit_does(demo):
@@ -152,7 +153,7 @@ def test_a_video_of_ones_own_is_edited_and_the_missing_drive_is_explained(demo, 
     words = ["--config", f"clips={own}", "run=own", "instructions=lane double yellow solid"]
     done = snakemake(demo, "results/own/own_report.txt", "results/own/vp/double-yellow-solid/report.csv", *words)
     assert done.returncode == 0, (done.stdout + done.stderr)[-4000:]
-    assert "no ego motion" in (demo / "results" / "own" / "own_report.txt").read_text()
+    assert "where their ego motion lies" in (demo / "results" / "own" / "own_report.txt").read_text()
     edits = list((demo / "results" / "own" / "vp" / "double-yellow-solid").glob("*/*_vp_edit_sample0.mp4"))
     assert len(edits) == 1
     assert not (demo / "results" / "own" / "alpamayo").exists()
@@ -162,7 +163,8 @@ def test_a_damaged_video_is_named_leaves_nothing_and_takes_no_other_with_it(demo
     good = (demo / "results" / RUN / "clips" / f"{videos(demo)[0]}.mp4").read_bytes()
     for name, content in (("good", good), ("cut", good[: len(good) // 3]), ("empty", b""), ("text", b"no video")):
         (tmp_path / f"{name}.mp4").write_bytes(content)
-    done = snakemake(demo, "clips", "--config", f"clips={tmp_path}", "run=damaged")
+    strict = "clip={record_failures: false}"
+    done = snakemake(demo, "clips", "--config", f"clips={tmp_path}", "run=damaged", strict)
     said = done.stdout + done.stderr
     assert done.returncode != 0
     assert all(f"error: {tmp_path}/{name}.mp4" in said for name in ("cut", "empty", "text")), said[-4000:]

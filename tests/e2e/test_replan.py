@@ -72,7 +72,7 @@ def test_spelling_places_and_devices_replan_nothing(demo):
     shutil.copytree(demo / "resources" / "tiny", demo / "build" / "moved", dirs_exist_ok=True)
     moved = {name: f"build/moved/{Path(path).name}" for name, path in config["checkpoints"].items() if "tiny" in path}
     places = {"checkpoints": moved, "devices": dict.fromkeys(config["devices"], "cpu"), "workers": {"enabled": False}}
-    places |= {"video": {"share_posteriors": False}, "clip": {"min_frames": 9}}
+    places |= {"video": {"share_posteriors": False}, "clip": {"record_failures": False}}
     variants = [str(spelled), places]
     assert plans(demo, configfiles=(str(demo / "config" / "demo.yaml"),), variants=variants) == [[], []]
 

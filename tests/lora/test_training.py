@@ -44,7 +44,7 @@ def history(folder):
 
 
 def test_forty_steps_are_twenty_steps_a_sigkill_and_twenty_more(flags, tmp_path):
-    more = ("--max-train-steps", 40, "--checkpointing-steps", 10, "--sample-every", 1, "--sample-inference-steps", 1)
+    more = ("--max-train-steps", 40, "--checkpointing-steps", 10, "--sample-every", 20, "--sample-inference-steps", 1)
     train_lora.main(flags(*more, output="whole"))
     killed = flags(*more, output="killed")
     environment = {"PYTHONPATH": str(SCRIPTS), "OMP_NUM_THREADS": "1", "HF_HUB_OFFLINE": "1"}
