@@ -13,7 +13,8 @@ rounding and not to the bit. What rounding explains:
 - float32: 1e-5 of the tensor's largest value. Other kernels give 1e-7 to 5e-6; a wrong formula more than 1e-4.
 - bfloat16 (read from the folder's tensors): a result may be as far from what float32 makes of the same weights and
   inputs as our own bfloat16 result is. That distance is rounding alone, tensor by tensor, also where guidance makes it
-  large. Other kernels give 0.8 to 1.1 of it (root mean square), a wrong formula 1.4 to 100.
+  large. Other kernels give 0.8 to 1.1 of it (root mean square), a wrong formula up to 100; small
+  ones hide in the rounding, which float32 folders do not have.
 
 Integers, masks and shapes must be equal.
 """

@@ -55,7 +55,9 @@ def test_each_quirk_matters(golden, case, changes):
 
 # bfloat16
 
-HALF_CASES = sorted({case for case, _ in QUIRKS} | {"static_cfg_noreplace"})
+# Those that stand out of bfloat16's rounding on every CPU tried; how far that hides the others depends on its kernels.
+LOUD = [quirk for quirk in QUIRKS if quirk[1].keys() & {"guidance", "mask_latents", "mask_add"}]
+HALF_CASES = sorted({case for case, _ in LOUD} | {"static_cfg_noreplace"})
 
 
 @contextlib.contextmanager
@@ -117,8 +119,8 @@ def test_a_bfloat16_folder_of_other_kernels_passes_the_script(half, capsys):
     assert len(moved) == len(HALF_CASES)  # other kernels did give other bits: equality would have failed
 
 
-@pytest.mark.parametrize(("case", "changes"), QUIRKS, ids=NAMED)
-def test_each_quirk_matters_in_bfloat16_too(half, case, changes):
+@pytest.mark.parametrize(("case", "changes"), LOUD, ids=[next(iter(changes)) for _, changes in LOUD])
+def test_quirks_matter_in_bfloat16_too(half, case, changes):
     assert not ok(check.compare_case(half, case, replace(half.options(case), **changes)))
 
 
