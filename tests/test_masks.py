@@ -1,5 +1,6 @@
 """Road masks: what is kept of SAM2's answer, and mask files."""
 
+import os
 import subprocess
 import sys
 import time
@@ -178,4 +179,4 @@ def test_bad_mask_files_are_named(tmp_path, name, says):
 def test_masks_module_imports_without_torch():
     code = "import sys, relane.masks, relane.regions; sys.exit('torch' in sys.modules)"
     scripts = str(Path(masks_module.__file__).parents[1])
-    assert subprocess.run([sys.executable, "-c", code], env={"PYTHONPATH": scripts}).returncode == 0
+    assert subprocess.run([sys.executable, "-c", code], env=os.environ | {"PYTHONPATH": scripts}).returncode == 0

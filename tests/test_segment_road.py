@@ -3,6 +3,7 @@
 import csv
 import hashlib
 import json
+import os
 
 import collect_masks
 import cv2
@@ -173,7 +174,10 @@ def test_help_needs_no_torch():
     script = Path(segment_road.__file__)
     code = f"import sys; sys.modules['torch'] = None; sys.argv = ['x', '--help']; exec(open({str(script)!r}).read())"
     done = subprocess.run(
-        [sys.executable, "-c", code], capture_output=True, text=True, env={"PYTHONPATH": script.parent}
+        [sys.executable, "-c", code],
+        capture_output=True,
+        text=True,
+        env=os.environ | {"PYTHONPATH": str(script.parent)},
     )
     assert done.returncode == 0, done.stderr
     assert "--min-coverage" in done.stdout

@@ -1,6 +1,7 @@
 """A training can be killed and goes on as if nothing had happened; wrong input is refused before anything is lost."""
 
 import json
+import os
 import signal
 import subprocess
 import sys
@@ -47,7 +48,7 @@ def test_forty_steps_are_twenty_steps_a_sigkill_and_twenty_more(flags, tmp_path)
     more = ("--max-train-steps", 40, "--checkpointing-steps", 10, "--sample-every", 20, "--sample-inference-steps", 1)
     train_lora.main(flags(*more, output="whole"))
     killed = flags(*more, output="killed")
-    environment = {"PYTHONPATH": str(SCRIPTS), "OMP_NUM_THREADS": "1", "HF_HUB_OFFLINE": "1"}
+    environment = os.environ | {"PYTHONPATH": str(SCRIPTS), "OMP_NUM_THREADS": "1", "HF_HUB_OFFLINE": "1"}
     child = subprocess.run([sys.executable, "-c", KILLED, *killed], env=environment, capture_output=True)
     assert child.returncode == -signal.SIGKILL, child.stderr.decode()[-2000:]
     assert not (tmp_path / "killed/loss_history.json").exists()

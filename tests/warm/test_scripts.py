@@ -1,5 +1,6 @@
 """The model scripts keep what a worker relies on, and the rules hand every model job to one."""
 
+import os
 import re
 import subprocess
 import sys
@@ -74,7 +75,11 @@ def test_a_jobs_own_process_imports_no_model_library(name):
         "print(*({'torch', 'numpy', 'cv2', 'diffusers', 'transformers', 'sam2', 'yaml'} & set(sys.modules)))"
     )
     done = subprocess.run(
-        [sys.executable, "-c", code], cwd=SCRIPTS, env={"PYTHONPATH": str(SCRIPTS)}, capture_output=True, text=True
+        [sys.executable, "-c", code],
+        cwd=SCRIPTS,
+        env=os.environ | {"PYTHONPATH": str(SCRIPTS)},
+        capture_output=True,
+        text=True,
     )
     assert (done.stdout.strip(), done.stderr) == ("", "")
 
