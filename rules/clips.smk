@@ -42,7 +42,7 @@ def length_asked(wildcards) -> str:
 
     Else what stands in its record of parameters already, so that nothing differs.
     """
-    sidecar, least = f"results/{wildcards.run}/clips/{wildcards.video}.json", config["clip"]["min_frames"]
+    sidecar, least = layout.CLIP_JSON.format(**wildcards), config["clip"]["min_frames"]
     try:
         clip = json.loads(Path(sidecar).read_text(encoding="utf-8"))
         frames, left_out_at = clip["frames"], clip.get("min_frames", least)
@@ -60,8 +60,8 @@ rule prepare_clip:
     input:
         ancient(local_source),
     output:
-        video="results/{run}/clips/{video}.mp4",
-        sidecar="results/{run}/clips/{video}.json",
+        video=layout.CLIP,
+        sidecar=layout.CLIP_JSON,
     log:
         "logs/{run}/clips/{video}.log",
     benchmark:
@@ -88,10 +88,10 @@ rule prepare_clip:
 rule reencode_original:
     """The original arm goes through the same codec as the edits, so that the codec is not part of an effect."""
     input:
-        "results/{run}/clips/{video}.mp4",
+        layout.CLIP,
     output:
-        video="results/{run}/vp/original/{video}/{video}_vp_edit_sample0.mp4",
-        sidecar="results/{run}/vp/original/{video}/{video}_reencoded.json",
+        video=layout.ORIGINAL,
+        sidecar=layout.ORIGINAL_JSON,
     log:
         "logs/{run}/original/{video}.log",
     benchmark:
@@ -109,9 +109,9 @@ rule reencode_original:
 checkpoint collect_clips:
     """The clips without a usable source, where none are edited here and so no masks say it. A checkpoint, as of masks."""
     input:
-        lambda wildcards: expand("results/{run}/clips/{video}.json", run=wildcards.run, video=FOREIGN_CLIPS),
+        lambda wildcards: expand(layout.CLIP_JSON, run=wildcards.run, video=EXTERNAL_CLIPS),
     output:
-        "results/{run}/clips/skipped.txt",
+        layout.CLIPS_SKIPPED,
     log:
         "logs/{run}/clips/skipped.log",
     priority: 95
@@ -123,7 +123,7 @@ checkpoint collect_clips:
 
 def skipped_clips(run: str) -> list[str]:
     """Their list. A dry-run does without, and plans for all clips, until it is there."""
-    skipped = f"results/{run}/clips/skipped.txt"
+    skipped = layout.CLIPS_SKIPPED.format(run=run)
     if not workflow.output_settings.dryrun:
         skipped = checkpoints.collect_clips.get(run=run).output[0]
     return [skipped] if Path(skipped).exists() else []
@@ -132,10 +132,10 @@ def skipped_clips(run: str) -> list[str]:
 def prepared_videos(run: str) -> list[str]:
     """The clips of videos edited elsewhere that could be made."""
     skipped = {line.partition(": ")[0] for path in skipped_clips(run) for line in open(path, encoding="utf-8")}
-    return [video for video in FOREIGN_CLIPS if video not in skipped]
+    return [video for video in EXTERNAL_CLIPS if video not in skipped]
 
 
 rule clips:
     """Every clip of the sheet, prepared."""
     input:
-        expand("results/{run}/clips/{video}.mp4", run=RUN, video=CLIPS),
+        expand(layout.CLIP, run=RUN, video=CLIPS),

@@ -15,10 +15,12 @@ import sys
 
 sys.path.insert(0, str(Path(workflow.basedir) / "scripts"))
 
+from relane import arms as relane_arms
 from relane import config as relane_config
 from relane import config_check
 from relane import edited as relane_edited
 from relane import instructions as relane_instructions
+from relane import layout
 from relane import optional as relane_optional
 from relane import origin
 from relane import paths as relane_paths
@@ -75,7 +77,7 @@ def read_edited() -> dict[tuple[str, str], relane_edited.EditedFile]:
     if not config["drive"]["videos"]:
         return {}
     found = relane_edited.load(config["drive"]["videos"], config["drive"]["video_name"])
-    chosen = relane_edited.of_clips(found, DRIVABLE, EDIT_ARMS)
+    chosen = relane_edited.of_clips(found, DRIVABLE, [name for name, arm in MADE_HERE.items() if arm.painted])
     relane_edited.check_local(chosen)
     hidden = [dataclasses.replace(file, uri=hide(file.uri), sidecar=hide(file.sidecar)) for file in chosen]
     return {(file.arm, file.video): file for file in hidden}
@@ -86,14 +88,13 @@ try:
     # Videos with ego motion, of cameras that the driving model reads.
     READ = READ_BY_DRIVER[config["drive"]["cameras"]]
     DRIVABLE = [video for video, clip in CLIPS.items() if clip.drivable and clip.camera in READ]
-    # Sham is an edit like any other, but asked for the markings that the clip already has.
-    EDIT_ARMS = (["sham"] if config["arms"]["sham"] else []) + list(INSTRUCTIONS)
-    FOREIGN = read_edited()
-    FOREIGN_ARMS = list(dict.fromkeys(arm for arm, _ in FOREIGN))
-    # The floor is the original once more with other noise: it says how far the model moves by itself.
-    DRIVE_ARMS = ["original", *(["floor"] if config["arms"]["floor"] else []), *EDIT_ARMS, *FOREIGN_ARMS]
+    MADE_HERE = relane_arms.arms_of(config["arms"], INSTRUCTIONS)
+    EXTERNAL = read_edited()
+    ARMS = relane_arms.arms_of(config["arms"], INSTRUCTIONS, external=[arm for arm, _ in EXTERNAL])
+    EDIT_ARMS = [name for name, arm in ARMS.items() if arm.painted]
+    EXTERNAL_ARMS = [name for name in ARMS if name not in MADE_HERE]
     if workflow.is_main_process:
-        config_check.check(config, CLIPS, EDIT_ARMS, DRIVE_ARMS, LOCAL)
+        config_check.check(config, CLIPS, EDIT_ARMS, list(ARMS), LOCAL)
 except InputError as error:
     raise WorkflowError(str(error)) from None
 
@@ -115,7 +116,9 @@ RECORDED = f"{shlex.quote(PYTHON)} {shlex.quote(str(SCRIPTS / 'recorded.py'))}"
 RECORD_FAILURES = relane_config.flags({"record_failures": config["clip"]["record_failures"]})
 
 RUN = config["run"]
-# The instants to plan at. The first gives files their plain names, any further one adds `_t0_<microseconds>` to its own.
+# The driving models, by name; each has its own folder of rollouts.
+DRIVERS = ["alpamayo_r1"]
+# The instants to plan at.
 T0_US = config_check.instants(config["clip"])
 
 
@@ -123,10 +126,11 @@ wildcard_constraints:
     run=r"[A-Za-z0-9][A-Za-z0-9_-]*",
     video=r"[A-Za-z0-9_-][A-Za-z0-9._-]*",
     clip=r"[A-Za-z0-9_-][A-Za-z0-9._-]*",
-    # The original and floor arms and those edited elsewhere stand beside the instructions, but no editor of ours made them.
-    instruction=rf"(?!(?:{'|'.join(['original', 'floor', *FOREIGN_ARMS])})/)[a-z0-9][a-z0-9-]*",
-    foreign_arm="|".join(FOREIGN_ARMS) or "(?!)",
+    # Arms that no editor of ours makes have their videos beside those of the instructions.
+    instruction=rf"(?!(?:{'|'.join([relane_arms.ORIGINAL, relane_arms.FLOOR, *EXTERNAL_ARMS])})/)[a-z0-9][a-z0-9-]*",
+    external="|".join(EXTERNAL_ARMS) or "(?!)",
     arm=r"[a-z0-9][a-z0-9-]*",
+    driver="|".join(DRIVERS),
 
 
 localrules:
@@ -198,9 +202,9 @@ def videos_of(clip: str) -> list[str]:
 
 
 # The drivable videos of the clips of which an edited video came from elsewhere: what their original arms show.
-FOREIGN_CLIPS = [
+EXTERNAL_CLIPS = [
     video
-    for clip_id in dict.fromkeys(CLIPS[video].clip_id for _, video in FOREIGN)
+    for clip_id in dict.fromkeys(CLIPS[video].clip_id for _, video in EXTERNAL)
     for video in VIDEOS_OF[clip_id]
     if video in DRIVABLE
 ]

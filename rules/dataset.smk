@@ -8,7 +8,7 @@ OUTPUTS: results/datasets/{dataset}/frames/{video}/             frames.json, fra
          results/datasets/{dataset}__{suffix}/...              a filtered dataset, as in __single_white_solid_clearroad
 """
 
-DATASET = "results/datasets/{dataset}"
+DATASET = layout.DATASET
 
 
 wildcard_constraints:

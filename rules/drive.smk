@@ -2,18 +2,14 @@
 
 INPUTS:  results/{run}/vp/{arm}/{video}/{video}_vp_edit_sample0.mp4, the clip's other cameras and ego motion;
          videos edited elsewhere (drive.videos)
-OUTPUTS: results/{run}/alpamayo/{arm}/{clip}/{clip}_inference.json, _vis_data.npz, _overlay.mp4
-         ... {clip}_t0_<us>_inference.json and so on for every further instant in clip.t0_us
-         ... {clip}_shared_inference.json and so on with the original arm's words, where drive.reasoning is both
+OUTPUTS: results/{run}/drive/{driver}/{arm}/{clip}/{clip}_t0_<us>_inference.json, _vis_data.npz, _overlay.mp4
+         ... {clip}_t0_<us>_shared_inference.json and so on with the original arm's words, where drive.reasoning is both
          results/{run}/effects.csv, effects.json, {run}_report.txt, inference_summary.json, effects_plots/
 """
 
-# A rollout's files; {variant} is empty for the first instant with each arm's own words.
-DRIVE = "results/{run}/alpamayo/{arm}/{clip}/{clip}{variant}"
-
 
 wildcard_constraints:
-    variant=r"(?:_t0_[0-9]+)?(?:_shared)?",
+    rollout=r"t0_[0-9]+(?:_shared)?",
 
 
 # Keys of `drive` that say what is driven, and not how.
@@ -23,25 +19,27 @@ if config["drive"]["enabled"] and workflow.is_main_process:
     for left_out in not_driven(CLIPS.values(), READ):
         print(f"not driven: {left_out}", file=sys.stderr)
 # The arms that one job drives in one batch; those edited elsewhere are not those of every clip.
-TOGETHER = [arm for arm in DRIVE_ARMS if arm not in FOREIGN_ARMS] if config["drive"]["together"] else []
+TOGETHER = list(MADE_HERE) if config["drive"]["together"] else []
 
 
 rule import_video:
     """A video edited elsewhere takes its place beside the arms that are edited here."""
     input:
-        files=ancient(lambda wildcards: as_inputs(list(filter(None, map(origin.local_path, foreign_files(wildcards)))))),
-        clip="results/{run}/clips/{video}.json",
+        files=ancient(
+            lambda wildcards: as_inputs(list(filter(None, map(origin.local_path, external_files(wildcards)))))
+        ),
+        clip=layout.CLIP_JSON,
     output:
-        video="results/{run}/vp/{foreign_arm}/{video}/{video}_vp_edit_sample0.mp4",
-        sidecar="results/{run}/vp/{foreign_arm}/{video}/{video}_times.json",
+        video=layout.EXTERNAL,
+        sidecar=layout.EXTERNAL_JSON,
     log:
-        "logs/{run}/import/{foreign_arm}/{video}.log",
+        "logs/{run}/import/{external}/{video}.log",
     retries: 1
     resources:
         network=1,
     params:
-        source=lambda wildcards: foreign_flags(wildcards),
-        content=lambda wildcards: foreign_content(wildcards),
+        source=lambda wildcards: external_flags(wildcards),
+        content=lambda wildcards: external_content(wildcards),
         start_us=config["drive"]["videos_start_us"],
         crf=config["video"]["crf"],
         code=code("import_video.py"),
@@ -51,32 +49,37 @@ rule import_video:
         " --clip-json {input.clip:q} --crf {params.crf} --output {output.video:q} --sidecar {output.sidecar:q} > {log:q} 2>&1"
 
 
-def foreign_files(wildcards) -> list[str]:
+def external_files(wildcards) -> list[str]:
     """Where a video edited elsewhere is, with the JSON beside it where there is one."""
-    if (wildcards.foreign_arm, wildcards.video) not in FOREIGN:
-        raise WorkflowError(f"{wildcards.foreign_arm}: {config['drive']['videos']} has no video {wildcards.video}")
-    file = FOREIGN[wildcards.foreign_arm, wildcards.video]
+    if (wildcards.external, wildcards.video) not in EXTERNAL:
+        raise WorkflowError(f"{wildcards.external}: {config['drive']['videos']} has no video {wildcards.video}")
+    file = EXTERNAL[wildcards.external, wildcards.video]
     return [file.uri, file.sidecar] if file.sidecar else [file.uri]
 
 
-def foreign_flags(wildcards) -> str:
+def external_flags(wildcards) -> str:
     """The same as a script's flags."""
-    foreign_files(wildcards)
-    file = FOREIGN[wildcards.foreign_arm, wildcards.video]
+    external_files(wildcards)
+    file = EXTERNAL[wildcards.external, wildcards.video]
     source = {"uri": file.uri, "checksum": file.checksum, "video_json": file.sidecar}
     return relane_config.flags({**source, "clip_id": file.clip_id, "camera": file.camera})
 
 
 @functools.cache
-def foreign_contents() -> dict[str, str]:
+def external_contents() -> dict[str, str]:
     """What the local files of all videos edited elsewhere hold, the JSONs beside them too."""
-    files = [path for file in FOREIGN.values() for path in (file.uri, file.sidecar)]
+    files = [path for file in EXTERNAL.values() for path in (file.uri, file.sidecar)]
     return origin.content_of({path for path in map(origin.local_path, files) if path})
 
 
-def foreign_content(wildcards) -> list[str]:
+def external_content(wildcards) -> list[str]:
     """What those of one video hold; a remote one's checksum is among its flags."""
-    return [foreign_contents()[path] for path in map(origin.local_path, foreign_files(wildcards)) if path]
+    return [external_contents()[path] for path in map(origin.local_path, external_files(wildcards)) if path]
+
+
+def arm_named(name: str) -> relane_arms.Arm:
+    """An arm of the run; a file's name may ask for one that the configuration leaves out."""
+    return ARMS.get(name) or relane_arms.Arm(name, relane_arms.kind_of(name))
 
 
 def replaced_videos(run: str, arm: str, clip: str) -> list[str]:
@@ -84,8 +87,8 @@ def replaced_videos(run: str, arm: str, clip: str) -> list[str]:
 
     Of a clip's several cameras some may show too little road to be edited: those stay as they are, in every arm.
     """
-    if arm in FOREIGN_ARMS:
-        videos = [video for video in videos_of(clip) if (arm, video) in FOREIGN]
+    if arm in EXTERNAL_ARMS:
+        videos = [video for video in videos_of(clip) if (arm, video) in EXTERNAL]
     else:
         videos = [video for video in videos_of(clip) if video in DRIVABLE]
         if len(videos) > 1:
@@ -97,43 +100,34 @@ def replaced_videos(run: str, arm: str, clip: str) -> list[str]:
 
 
 def arm_videos(run: str, arm: str, clip: str) -> list[str]:
-    """An arm's videos of a clip; the floor arm drives the original ones, only with other noise."""
-    arm = "original" if arm == "floor" else arm
-    pattern = "results/{run}/vp/{arm}/{video}/{video}_vp_edit_sample0.mp4"
-    return expand(pattern, run=run, arm=arm, video=replaced_videos(run, arm, clip))
+    """An arm's videos of a clip."""
+    return expand(layout.EDITED, run=run, instruction=arm_named(arm).video_arm, video=replaced_videos(run, arm, clip))
 
 
 def arm_sidecars(run: str, arm: str, clip: str) -> list[str]:
     """The times of the frames of those videos."""
-    foreign = "results/{run}/vp/{arm}/{video}/{video}_times.json"
-    pattern = foreign if arm in FOREIGN_ARMS else "results/{run}/clips/{video}.json"
-    return expand(pattern, run=run, arm=arm, video=replaced_videos(run, arm, clip))
-
-
-def noise_key_of(arm: str) -> str:
-    """Arms with the same key share their noise: all but the floor, which differs in nothing else."""
-    return "floor" if arm == "floor" else "crn"
+    pattern = layout.EXTERNAL_JSON if arm in EXTERNAL_ARMS else layout.CLIP_JSON
+    return expand(pattern, run=run, external=arm, video=replaced_videos(run, arm, clip))
 
 
 def reasoning_of(wildcards) -> str:
     """Whose words a rollout thinks: its own, or the original arm's."""
-    if wildcards.variant.endswith("_shared"):
+    if wildcards.rollout.endswith(layout.SHARED_WORDS):
         return "shared"
     return "shared" if config["drive"]["reasoning"] == "shared" else "free"
 
 
 def original_rollout(wildcards) -> list[str]:
     """With shared reasoning every other arm is fed the original arm's words."""
-    if reasoning_of(wildcards) == "free" or wildcards.arm == "original":
+    if reasoning_of(wildcards) == "free" or wildcards.arm == relane_arms.ORIGINAL:
         return []
-    variant = wildcards.variant.removesuffix("_shared")
-    return expand(f"{DRIVE}_inference.json", run=wildcards.run, arm="original", clip=wildcards.clip, variant=variant)
+    return [original_of(layout.ROLLOUT, wildcards)]
 
 
-def t0_us_of(wildcards) -> int:
-    """The instant that a rollout plans at, from its name."""
-    named = wildcards.variant.removesuffix("_shared")
-    return int(named.rpartition("_")[2]) if named else T0_US[0]
+def original_of(pattern: str, wildcards) -> str:
+    """The file of the original arm, with its own words, at the same instant."""
+    rollout = layout.rollout_name(layout.instant_of(wildcards.rollout))
+    return pattern.format(**dict(wildcards.items()) | {"arm": relane_arms.ORIGINAL, "rollout": rollout})
 
 
 def pai_root_of(wildcards) -> str:
@@ -149,12 +143,12 @@ rule drive_arm:
         sidecars=lambda wildcards: arm_sidecars(wildcards.run, wildcards.arm, wildcards.clip),
         original=original_rollout,
     output:
-        results=f"{DRIVE}_inference.json",
-        data=f"{DRIVE}_vis_data.npz",
+        results=layout.ROLLOUT,
+        data=layout.ROLLOUT_DATA,
     log:
-        "logs/{run}/drive/{arm}/{clip}{variant}.log",
+        "logs/{run}/drive/{driver}/{arm}/{clip}_{rollout}.log",
     benchmark:
-        "benchmarks/results/{run}/drive/{arm}/{clip}{variant}.tsv"
+        "benchmarks/results/{run}/drive/{driver}/{arm}/{clip}_{rollout}.tsv"
     priority: 50
     resources:
         gpu=1,
@@ -164,8 +158,8 @@ rule drive_arm:
         pai_root=pai_root_of,
         data=driven_content,
         arms=lambda wildcards: wildcards.arm,
-        noise_keys=lambda wildcards: noise_key_of(wildcards.arm),
-        t0_us=t0_us_of,
+        noise_keys=lambda wildcards: arm_named(wildcards.arm).noise_key,
+        t0_us=lambda wildcards: layout.instant_of(wildcards.rollout),
         frame_choice=IDENTITY["clip"]["frame_choice"],
         reasoning=reasoning_of,
         reasoning_from=lambda wildcards, input: relane_config.flags({"reasoning_from": str(input.original) or None}),
@@ -189,20 +183,20 @@ if TOGETHER:
             videos=lambda wildcards: [
                 video for arm in TOGETHER for video in arm_videos(wildcards.run, arm, wildcards.clip)
             ],
-            sidecars=lambda wildcards: arm_sidecars(wildcards.run, "original", wildcards.clip),
+            sidecars=lambda wildcards: arm_sidecars(wildcards.run, relane_arms.ORIGINAL, wildcards.clip),
             original=[],
         output:
-            results=expand(f"{DRIVE}_inference.json", arm=TOGETHER, allow_missing=True),
-            data=expand(f"{DRIVE}_vis_data.npz", arm=TOGETHER, allow_missing=True),
+            results=expand(layout.ROLLOUT, arm=TOGETHER, allow_missing=True),
+            data=expand(layout.ROLLOUT_DATA, arm=TOGETHER, allow_missing=True),
         log:
-            "logs/{run}/drive/{clip}{variant}.log",
+            "logs/{run}/drive/{driver}/{clip}_{rollout}.log",
         benchmark:
-            "benchmarks/results/{run}/drive/{clip}{variant}.tsv"
+            "benchmarks/results/{run}/drive/{driver}/{clip}_{rollout}.tsv"
         wildcard_constraints:
-            variant=r"(?:_t0_[0-9]+)?",
+            rollout=r"t0_[0-9]+",
         params:
             arms=TOGETHER,
-            noise_keys=[noise_key_of(arm) for arm in TOGETHER],
+            noise_keys=[ARMS[arm].noise_key for arm in TOGETHER],
 
     ruleorder: drive_arms > drive_arm
 
@@ -212,22 +206,16 @@ rule draw_overlay:
     input:
         video=lambda wildcards: arm_videos(wildcards.run, wildcards.arm, wildcards.clip)[0],
         sidecar=lambda wildcards: arm_sidecars(wildcards.run, wildcards.arm, wildcards.clip)[0],
-        result=f"{DRIVE}_inference.json",
-        data=f"{DRIVE}_vis_data.npz",
-        original=lambda wildcards: expand(
-            f"{DRIVE}_vis_data.npz",
-            run=wildcards.run,
-            arm="original",
-            clip=wildcards.clip,
-            variant=wildcards.variant.removesuffix("_shared"),
-        ),
+        result=layout.ROLLOUT,
+        data=layout.ROLLOUT_DATA,
+        original=lambda wildcards: original_of(layout.ROLLOUT_DATA, wildcards),
     output:
-        video=f"{DRIVE}_overlay.mp4",
-        sidecar=f"{DRIVE}_overlay.json",
+        video=layout.ROLLOUT_OVERLAY,
+        sidecar=layout.ROLLOUT_OVERLAY_JSON,
     log:
-        "logs/{run}/overlay/{arm}/{clip}{variant}.log",
+        "logs/{run}/overlay/{driver}/{arm}/{clip}_{rollout}.log",
     benchmark:
-        "benchmarks/results/{run}/overlay/{arm}/{clip}{variant}.tsv"
+        "benchmarks/results/{run}/overlay/{driver}/{arm}/{clip}_{rollout}.tsv"
     priority: 40
     params:
         pai_root=pai_root_of,
@@ -248,19 +236,18 @@ def driven_clips(run: str) -> list[str]:
     return list(dict.fromkeys(CLIPS[video].clip_id for video in videos if video in DRIVABLE))
 
 
-def rollouts(run: str, ending: str, words: bool = True, clips: list[str] | None = None) -> list[str]:
+def rollouts(run: str, pattern: str, words: bool = True, clips: list[str] | None = None) -> list[str]:
     """One file of every rollout of a run; an arm edited elsewhere has the clips that it has.
 
     `words`: whether the second rollouts, with the original arm's words, are among them. `clips`: only of these.
     """
     files = []
     for clip in driven_clips(run) if clips is None else clips:
-        foreign = [arm for arm, video in FOREIGN if CLIPS[video].clip_id == clip]
-        for arm in [arm for arm in DRIVE_ARMS if arm not in FOREIGN_ARMS or arm in foreign]:
-            variants = ["", *(f"_t0_{t0}" for t0 in T0_US[1:])]
-            if words and config["drive"]["reasoning"] == "both" and arm != "original":
-                variants += [f"{variant}_shared" for variant in variants]
-            files += expand(f"{DRIVE}_{ending}", run=run, arm=arm, clip=clip, variant=variants)
+        external = [arm for arm, video in EXTERNAL if CLIPS[video].clip_id == clip]
+        for arm in [arm for arm in ARMS if arm in MADE_HERE or arm in external]:
+            both = words and config["drive"]["reasoning"] == "both" and arm != relane_arms.ORIGINAL
+            names = [layout.rollout_name(t0, shared) for shared in ([False, True] if both else [False]) for t0 in T0_US]
+            files += expand(pattern, run=run, driver=DRIVERS, arm=arm, clip=clip, rollout=names)
     return files
 
 
@@ -276,15 +263,15 @@ def no_driving_reason() -> str:
 rule effects:
     """Paired differences against the original arm, judged against the sham edit and the noise floor."""
     input:
-        inferences=lambda wildcards: rollouts(wildcards.run, "inference.json"),
-        metadata="results/{run}/sam2/metadata.csv" if EDIT_ARMS else [],
+        inferences=lambda wildcards: rollouts(wildcards.run, layout.ROLLOUT),
+        metadata=layout.MASK_TABLE if EDIT_ARMS else [],
         skipped=lambda wildcards: [] if EDIT_ARMS else skipped_clips(wildcards.run),
     output:
-        table="results/{run}/effects.csv",
-        values="results/{run}/effects.json",
-        report="results/{run}/{run}_report.txt",
-        summary="results/{run}/inference_summary.json",
-        plots=directory("results/{run}/effects_plots"),
+        table=layout.EFFECTS_TABLE,
+        values=layout.EFFECTS,
+        report=layout.DRIVE_REPORT,
+        summary=layout.DRIVE_SUMMARY,
+        plots=directory(layout.EFFECTS_PLOTS),
     log:
         "logs/{run}/effects.log",
     priority: 30
@@ -304,5 +291,5 @@ rule effects:
 rule drive:
     """Every arm of every clip driven, drawn, and compared."""
     input:
-        f"results/{RUN}/effects.csv",
-        lambda wildcards: rollouts(RUN, "overlay.mp4", words=False),
+        layout.EFFECTS_TABLE.format(run=RUN),
+        lambda wildcards: rollouts(RUN, layout.ROLLOUT_OVERLAY, words=False),

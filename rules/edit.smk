@@ -7,29 +7,26 @@ OUTPUTS: results/{run}/vp/{instruction}/{video}/{video}_first_frame.png, .json, 
          results/{run}/vp/{instruction}/report.csv, report.txt
 """
 
-EDIT = "results/{run}/vp/{instruction}/{video}/{video}"
-
 
 def instruction_text(wildcards) -> str:
     """What the arm is asked for; `sham` asks for what the first frame already shows."""
     check_edits()
-    if wildcards.instruction == "sham":
-        return "sham"
-    if wildcards.instruction not in INSTRUCTIONS:
+    texts = {relane_arms.SHAM: relane_arms.SHAM} | INSTRUCTIONS
+    if wildcards.instruction not in texts:
         raise WorkflowError(f"{wildcards.instruction}: no such instruction; there are {', '.join(INSTRUCTIONS)}, sham")
-    return INSTRUCTIONS[wildcards.instruction]
+    return texts[wildcards.instruction]
 
 
 rule first_frame:
     """FLUX Fill repaints frame 0; Qwen2.5-VL judges each try and rewrites its caption."""
     input:
-        clip="results/{run}/clips/{video}.mp4",
-        region="results/{run}/sam2/{video}/region.npz",
+        clip=layout.CLIP,
+        region=layout.REGION,
         lora=trained_lora,
     output:
-        image=f"{EDIT}_first_frame.png",
-        sidecar=f"{EDIT}_first_frame.json",
-        refine=directory(f"{EDIT}_caption_refine"),
+        image=layout.FIRST_FRAME,
+        sidecar=layout.FIRST_FRAME_JSON,
+        refine=directory(layout.REFINEMENT),
     log:
         "logs/{run}/first_frame/{instruction}/{video}.log",
     benchmark:
@@ -58,17 +55,17 @@ rule first_frame:
 rule edit_video:
     """VideoPainter on CogVideoX carries the first frame's edit through the clip, window by window."""
     input:
-        clip="results/{run}/clips/{video}.mp4",
-        sidecar="results/{run}/clips/{video}.json",
-        region="results/{run}/sam2/{video}/region.npz",
-        region_sidecar="results/{run}/sam2/{video}/region.json",
-        image=f"{EDIT}_first_frame.png",
-        image_sidecar=f"{EDIT}_first_frame.json",
+        clip=layout.CLIP,
+        sidecar=layout.CLIP_JSON,
+        region=layout.REGION,
+        region_sidecar=layout.REGION_JSON,
+        image=layout.FIRST_FRAME,
+        image_sidecar=layout.FIRST_FRAME_JSON,
     output:
-        video=f"{EDIT}_vp_edit_sample0.mp4",
-        generated=f"{EDIT}_generated.mp4",
-        panels=f"{EDIT}_panels.mp4",
-        sidecar=f"{EDIT}_vp_edit_sample0.json",
+        video=layout.EDITED,
+        generated=layout.GENERATED,
+        panels=layout.PANELS,
+        sidecar=layout.EDITED_JSON,
     log:
         "logs/{run}/edit/{instruction}/{video}.log",
     benchmark:
@@ -90,8 +87,8 @@ rule edit_video:
         " --videopainter-id={config[checkpoints][videopainter_id]:q} {params.flags} --device {resources.device}"
         " --offload {config[video][offload]} --share-posteriors {config[video][share_posteriors]}"
         " --output {output.video:q} --generated {output.generated:q} --panels {output.panels:q}"
-        " --sidecar {output.sidecar:q} --text-cache results/text_cache"
-        " --posterior-cache results/posterior_cache > {log:q} 2>&1"
+        " --sidecar {output.sidecar:q} --text-cache {layout.TEXT_CACHE}"
+        " --posterior-cache {layout.LATENT_CACHE} > {log:q} 2>&1"
 
 
 def of_usable_videos(*patterns: str):
@@ -108,10 +105,10 @@ rule instruction_report:
     """A row a video: seconds, memory, the critic's iterations and verdict, the quality label."""
     input:
         # Each follows from its edit and first frame, whose sidecars stand beside it: a third of the files to plan with.
-        quality=of_usable_videos("results/{run}/vp/{instruction}/{video}/eval_{video}.json"),
+        quality=of_usable_videos(layout.EVALUATION),
     output:
-        table="results/{run}/vp/{instruction}/report.csv",
-        text="results/{run}/vp/{instruction}/report.txt",
+        table=layout.EDITS_TABLE,
+        text=layout.EDITS_TEXT,
     log:
         "logs/{run}/instruction_report/{instruction}.log",
     params:
@@ -129,4 +126,4 @@ def every_edit(*patterns: str):
 rule edits:
     """Every clip in every edit arm."""
     input:
-        every_edit(f"{EDIT}_vp_edit_sample0.mp4"),
+        every_edit(layout.EDITED),

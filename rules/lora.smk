@@ -6,7 +6,7 @@ OUTPUTS: results/lora/{lora}/pytorch_lora_weights.safetensors   loads in FluxFil
          results/lora/{lora}/loss_history.json, training_summary.txt, loss.png, TensorBoard events
 """
 
-LORA = "results/lora/{lora}"
+LORA = layout.LORA
 LORA_REGION = ("region", "dilate_size", "corridor_width", "corridor_unit", "camera_height")
 
 
@@ -18,7 +18,7 @@ def lora_dataset(wildcards) -> str:
     """The table that a LoRA is trained on."""
     if wildcards.lora not in config["loras"]:
         raise WorkflowError(f"{wildcards.lora}: no such LoRA; config.loras has {', '.join(config['loras']) or 'none'}")
-    return f"results/datasets/{config['loras'][wildcards.lora]['dataset']}/train.csv"
+    return f"{layout.DATASET}/train.csv".format(dataset=config["loras"][wildcards.lora]["dataset"])
 
 
 rule train_lora:
@@ -63,7 +63,7 @@ def lora_path() -> str:
     named = config["first_frame"]["lora"]
     if not named or not config["first_frame"]["lora_scale"]:
         return ""
-    return f"results/lora/{named}/pytorch_lora_weights.safetensors" if named in config["loras"] else named
+    return layout.LORA_WEIGHTS.format(lora=named) if named in config["loras"] else named
 
 
 LORA_PATH = lora_path()

@@ -14,13 +14,13 @@ import functools
 rule segment_road:
     """Track the road from nine prompt points through the clip."""
     input:
-        clip="results/{run}/clips/{video}.mp4",
-        sidecar="results/{run}/clips/{video}.json",
+        clip=layout.CLIP,
+        sidecar=layout.CLIP_JSON,
     output:
-        masks=directory("results/{run}/sam2/{video}/masks"),
-        npz="results/{run}/sam2/{video}/masks.npz",
-        overlay="results/{run}/sam2/{video}/overlay.mp4",
-        timing="results/{run}/sam2/{video}/timing.json",
+        masks=directory(layout.MASKS),
+        npz=layout.MASKS_NPZ,
+        overlay=layout.MASKS_OVERLAY,
+        timing=layout.MASKS_JSON,
     log:
         "logs/{run}/sam2/{video}.log",
     benchmark:
@@ -44,12 +44,12 @@ rule segment_road:
 rule select_region:
     """The part of the road that is repainted: all of it, or a corridor around the lane lines."""
     input:
-        clip="results/{run}/clips/{video}.mp4",
-        masks="results/{run}/sam2/{video}/masks.npz",
-        timing="results/{run}/sam2/{video}/timing.json",
+        clip=layout.CLIP,
+        masks=layout.MASKS_NPZ,
+        timing=layout.MASKS_JSON,
     output:
-        npz="results/{run}/sam2/{video}/region.npz",
-        sidecar="results/{run}/sam2/{video}/region.json",
+        npz=layout.REGION,
+        sidecar=layout.REGION_JSON,
     log:
         "logs/{run}/region/{video}.log",
     benchmark:
@@ -67,9 +67,9 @@ rule select_region:
 checkpoint collect_masks:
     """One row a clip. A checkpoint, because a clip without a usable source or road is skipped by name, not edited."""
     input:
-        expand("results/{{run}}/sam2/{video}/timing.json", video=CLIPS),
+        expand(layout.MASKS_JSON, video=CLIPS, allow_missing=True),
     output:
-        "results/{run}/sam2/metadata.csv",
+        layout.MASK_TABLE,
     log:
         "logs/{run}/sam2/metadata.log",
     priority: 85
@@ -82,11 +82,11 @@ checkpoint collect_masks:
 rule package_videopainter:
     """Clip and masks in the layout that the original VideoPainter scripts read."""
     input:
-        clip="results/{run}/clips/{video}.mp4",
-        sidecar="results/{run}/clips/{video}.json",
-        masks="results/{run}/sam2/{video}/masks.npz",
+        clip=layout.CLIP,
+        sidecar=layout.CLIP_JSON,
+        masks=layout.MASKS_NPZ,
     output:
-        directory("results/{run}/preprocessed_data_vp/{video}"),
+        directory(layout.VIDEOPAINTER_PACKAGE),
     log:
         "logs/{run}/package/{video}.log",
     params:
@@ -105,7 +105,7 @@ def read_rows(metadata: Path, mtime_ns: int) -> dict[str, dict[str, str]]:
 
 def videos_where(run: str, holds) -> list[str]:
     """The videos whose row fits. A dry-run plans for all of them until the masks are there to say otherwise."""
-    metadata = Path(f"results/{run}/sam2/metadata.csv")
+    metadata = Path(layout.MASK_TABLE.format(run=run))
     if not workflow.output_settings.dryrun:
         metadata = Path(checkpoints.collect_masks.get(run=run).output[0])
     if not metadata.exists():
@@ -124,11 +124,11 @@ def usable_videos(run: str) -> list[str]:
 def packages(wildcards) -> list[str]:
     """The VideoPainter package of every clip that could be made from its source."""
     videos = videos_where(RUN, lambda row: row["frames"] != "0")
-    return expand("results/{run}/preprocessed_data_vp/{video}", run=RUN, video=videos)
+    return expand(layout.VIDEOPAINTER_PACKAGE, run=RUN, video=videos)
 
 
 rule masks:
     """The road masks of every clip, their table, and the VideoPainter packages."""
     input:
-        f"results/{RUN}/sam2/metadata.csv",
+        layout.MASK_TABLE.format(run=RUN),
         packages,

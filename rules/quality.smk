@@ -12,13 +12,13 @@ if EDIT_ARMS and workflow.is_main_process and relane_optional.left_out(config["c
 rule evaluate_edit:
     """PSNR, SSIM, LPIPS, MSE, MAE, temporal consistency, CLIP score, background, seam and flicker."""
     input:
-        clip="results/{run}/clips/{video}.mp4",
-        edited=f"{EDIT}_vp_edit_sample0.mp4",
-        region="results/{run}/sam2/{video}/region.npz",
-        first_frame=f"{EDIT}_first_frame.json",
+        clip=layout.CLIP,
+        edited=layout.EDITED,
+        region=layout.REGION,
+        first_frame=layout.FIRST_FRAME_JSON,
     output:
-        text="results/{run}/vp/{instruction}/{video}/eval_{video}.txt",
-        values="results/{run}/vp/{instruction}/{video}/eval_{video}.json",
+        text=layout.EVALUATION_TEXT,
+        values=layout.EVALUATION,
     log:
         "logs/{run}/quality/{instruction}/{video}.log",
     benchmark:
@@ -43,5 +43,5 @@ rule evaluate_edit:
 rule quality:
     """The metrics of every edit, and each instruction's report."""
     input:
-        every_edit("results/{run}/vp/{instruction}/{video}/eval_{video}.json"),
-        expand("results/{run}/vp/{instruction}/report.csv", run=RUN, instruction=EDIT_ARMS),
+        every_edit(layout.EVALUATION),
+        expand(layout.EDITS_TABLE, run=RUN, instruction=EDIT_ARMS),

@@ -5,6 +5,7 @@ OUTPUTS: results/{run}/report/index.html with its media, results/{run}/provenanc
 """
 
 ALL_VIDEOS = list(CLIPS)
+ARM_NAMES = list(ARMS)
 CONFIG_RECORD = relane_config.canonical(config)
 
 
@@ -24,12 +25,14 @@ rule provenance:
     """What made each file of the run: code, commit, versions and weights; the configuration and the machine."""
     input:
         # The last files that are made: each stands for all that it was made of.
-        metadata="results/{run}/sam2/metadata.csv",
-        effects="results/{run}/effects.json",
-        reports=expand("results/{run}/vp/{instruction}/report.csv", instruction=EDIT_ARMS, allow_missing=True),
-        overlays=lambda wildcards: rollouts(wildcards.run, "overlay.mp4", words=False, clips=shown_clips(wildcards.run)),
+        metadata=layout.MASK_TABLE,
+        effects=layout.EFFECTS,
+        reports=expand(layout.EDITS_TABLE, instruction=EDIT_ARMS, allow_missing=True),
+        overlays=lambda wildcards: rollouts(
+            wildcards.run, layout.ROLLOUT_OVERLAY, words=False, clips=shown_clips(wildcards.run)
+        ),
     output:
-        "results/{run}/provenance.json",
+        layout.PROVENANCE,
     log:
         "logs/{run}/provenance.log",
     params:
@@ -38,7 +41,7 @@ rule provenance:
         code=code("provenance.py"),
     shell:
         "printf %s {CONFIG_RECORD:q} | {PYTHON:q} {SCRIPTS:q}/provenance.py --config-json /dev/stdin"
-        " --run-folder results/{wildcards.run} --videos @<(printf '%s\\n' {ALL_VIDEOS:q}) --arms {DRIVE_ARMS:q}"
+        " --run-folder results/{wildcards.run} --videos @<(printf '%s\\n' {ALL_VIDEOS:q}) --arms {ARM_NAMES:q}"
         " --output {output:q} > {log:q} 2>&1"
 
 
@@ -60,30 +63,33 @@ def shown_clips(run: str) -> list[str]:
 rule page:
     """Source, edit and overlay side by side, refinement history, metrics, effects."""
     input:
-        provenance="results/{run}/provenance.json",
-        metadata="results/{run}/sam2/metadata.csv",
-        effects="results/{run}/effects.json",
+        provenance=layout.PROVENANCE,
+        metadata=layout.MASK_TABLE,
+        effects=layout.EFFECTS,
         edits=lambda wildcards: expand(
-            f"{EDIT}_vp_edit_sample0.mp4", run=wildcards.run, instruction=EDIT_ARMS, video=shown_videos(wildcards.run)
+            layout.EDITED, run=wildcards.run, instruction=EDIT_ARMS, video=shown_videos(wildcards.run)
         ),
         quality=lambda wildcards: expand(
-            "results/{run}/vp/{instruction}/{video}/eval_{video}.json",
+            layout.EVALUATION,
             run=wildcards.run,
             instruction=EDIT_ARMS,
             video=shown_videos(wildcards.run),
         ),
-        overlays=lambda wildcards: rollouts(wildcards.run, "overlay.mp4", words=False, clips=shown_clips(wildcards.run)),
+        overlays=lambda wildcards: rollouts(
+            wildcards.run, layout.ROLLOUT_OVERLAY, words=False, clips=shown_clips(wildcards.run)
+        ),
     output:
-        index="results/{run}/report/index.html",
-        media=directory("results/{run}/report/media"),
+        index=layout.PAGE,
+        media=directory(layout.PAGE_MEDIA),
     log:
         "logs/{run}/report.log",
     params:
         folder=subpath(output.index, parent=True),
         videos=lambda wildcards: shown_videos(wildcards.run),
         total=lambda wildcards: len(usable_videos(wildcards.run)),
-        arms=DRIVE_ARMS,
-        foreign=FOREIGN_ARMS,
+        arms=list(ARMS),
+        external=EXTERNAL_ARMS,
+        driver=DRIVERS[0],
         clips=lambda wildcards: shown_clips(wildcards.run),
         reason=no_driving_reason(),
         instructions=INSTRUCTIONS,
@@ -91,14 +97,14 @@ rule page:
         template=weights_digest(SCRIPTS / "relane" / "report" / "page"),
     shell:
         "{PYTHON:q} {SCRIPTS:q}/report.py --run-folder results/{wildcards.run} --run {wildcards.run:q}"
-        " --videos {params.videos:q} --total {params.total} --arms {params.arms:q} --foreign-arms {params.foreign:q} --clips {params.clips:q}"
-        " --no-driving-reason={params.reason:q} --output {params.folder:q} > {log:q} 2>&1"
+        " --videos {params.videos:q} --total {params.total} --arms {params.arms:q} --external-arms {params.external:q} --clips {params.clips:q}"
+        " --driver {params.driver} --t0-us {T0_US[0]} --no-driving-reason={params.reason:q} --output {params.folder:q} > {log:q} 2>&1"
 
 
 rule report:
     """The report, the quality tables, the masks' packages and the provenance: all of a run."""
     input:
-        f"results/{RUN}/report/index.html",
-        f"results/{RUN}/sam2/metadata.csv",
+        layout.PAGE.format(run=RUN),
+        layout.MASK_TABLE.format(run=RUN),
         packages,
-        expand("results/{run}/vp/{instruction}/report.csv", run=RUN, instruction=EDIT_ARMS),
+        expand(layout.EDITS_TABLE, run=RUN, instruction=EDIT_ARMS),

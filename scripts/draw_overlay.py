@@ -16,7 +16,8 @@ from pathlib import Path
 
 import numpy as np
 
-from relane import cli
+from relane import cli, layout
+from relane.arms import ORIGINAL
 from relane.errors import InputError, UndrivableError
 
 _NEEDED = ("pred_xyz", "gt_future_xyz", "ego_history_xyz")
@@ -61,14 +62,14 @@ def main(argv: list[str] | None = None) -> None:
 
 def _beside(args: argparse.Namespace, data: Path) -> argparse.Namespace:
     """The arguments for one rollout of a folder laid out as <arm>/<clip>/<clip>..._vis_data.npz."""
-    stem = str(data).removesuffix("_vis_data.npz")
     found = args.original_vis_data
     if len(data.parents) > 2:
         # The original arm has no second rollout with its own words.
-        name = data.name.replace("_shared_vis_data.npz", "_vis_data.npz")
-        original = data.parents[2] / "original" / data.parent.name / name
+        name = data.name.replace(f"{layout.SHARED_WORDS}_vis_data.npz", "_vis_data.npz")
+        original = data.parents[2] / ORIGINAL / data.parent.name / name
         found = str(original) if original.is_file() else found
-    own = {"inference": f"{stem}_inference.json", "vis_data": str(data), "output": f"{stem}_overlay.mp4"}
+    files = {"inference": layout.ROLLOUT, "vis_data": layout.ROLLOUT_DATA, "output": layout.ROLLOUT_OVERLAY}
+    own = {name: str(layout.beside(data, layout.ROLLOUT_DATA, pattern)) for name, pattern in files.items()}
     return argparse.Namespace(**{**vars(args), **own, "original_vis_data": found})
 
 
@@ -107,7 +108,7 @@ def _paths(args: argparse.Namespace, record: dict):
     from relane.overlay import Paths
 
     data, original = load_npz(args.vis_data, _NEEDED), None
-    if args.original_vis_data and record["arm"] != "original":
+    if args.original_vis_data and record["arm"] != ORIGINAL:
         # Empty where the original arm was not driven.
         original = load_npz(args.original_vis_data, ()).get("pred_xyz")
     return Paths(data["gt_future_xyz"], data["pred_xyz"], data["ego_history_xyz"], original)

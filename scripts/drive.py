@@ -18,6 +18,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from relane import cli, memory
+from relane.arms import COMMON_NOISE, ORIGINAL
 from relane.errors import InputError, UndrivableError
 
 if TYPE_CHECKING:
@@ -44,7 +45,7 @@ def parser() -> argparse.ArgumentParser:
     add(
         "--noise-key",
         nargs="+",
-        default=["crn"],
+        default=[COMMON_NOISE],
         help="arms with the same key share their noise; the floor has another",
     )
     add("--alpamayo", required=True, help="checkpoint folder of the driving model")
@@ -204,7 +205,7 @@ def check(args: argparse.Namespace) -> None:
         raise InputError(f"num_traj_samples is {args.num_traj_samples}: at least one path must be sampled")
     if args.reasoning == "shared" and arms > 1:
         raise InputError("--reasoning shared: the original arm's words are another arm's input; drive one arm a call")
-    if args.reasoning == "shared" and not args.reasoning_from and args.arm != ["original"]:
+    if args.reasoning == "shared" and not args.reasoning_from and args.arm != [ORIGINAL]:
         raise InputError("--reasoning shared needs --reasoning-from, the original arm's inference JSON")
 
 

@@ -44,7 +44,7 @@ def parser() -> argparse.ArgumentParser:
 
 def run(args: argparse.Namespace) -> None:
     """Read all, then write all. Raises InputError on a missing, damaged or contradicting rollout."""
-    from relane.effects.pairs import arm_order
+    from relane.arms import arm_order
     from relane.effects.study import read_rollout, study
     from relane.files import atomic_folder, read_json, write_json, write_text
     from relane.runreport import off_clock, run_report

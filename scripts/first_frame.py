@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from relane import cli, instructions, lanes, memory
+from relane.arms import SHAM
 from relane.errors import InputError
 from relane.lanes import Attributes
 
@@ -20,7 +21,6 @@ if TYPE_CHECKING:
 
     from relane.critic import Refinement
 
-SHAM = "sham"
 GIB = 2**30
 # Flags of `relane.speed.Speed`.
 SPEED = ("compile", "attention_backend", "fuse_projections", "channels_last", "fp8")

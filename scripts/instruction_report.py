@@ -10,16 +10,19 @@ from collections import Counter
 from pathlib import Path
 from typing import Any
 
-from relane import cli
+from relane import cli, layout
 from relane.errors import InputError
 from relane.files import read_json, write_text
 
 GIB = 2**30
 # The stages of an edit: its name in the columns, and what stands around {video} in its file's name.
 STAGES = {
-    "first_frame": ("", "_first_frame.json"),
-    "edit": ("", "_vp_edit_sample0.json"),
-    "quality": ("eval_", ".json"),
+    stage: tuple(pattern.rpartition("/")[2].split("{video}"))
+    for stage, pattern in (
+        ("first_frame", layout.FIRST_FRAME_JSON),
+        ("edit", layout.EDITED_JSON),
+        ("quality", layout.EVALUATION),
+    )
 }
 FIRST_COLUMNS = (
     "video",

@@ -19,8 +19,10 @@ def parser() -> argparse.ArgumentParser:
     result.add_argument("--videos", nargs="*", default=[], metavar="VIDEO", help="videos to show")
     result.add_argument("--total", type=int, default=0, help="how many videos the run has, if more than are shown")
     result.add_argument("--arms", nargs="+", required=True, metavar="ARM", help="original, floor, sham, instructions")
-    result.add_argument("--foreign-arms", nargs="*", default=[], metavar="ARM", help="those of them edited elsewhere")
+    result.add_argument("--external-arms", nargs="*", default=[], metavar="ARM", help="those of them edited elsewhere")
     result.add_argument("--clips", nargs="*", default=[], metavar="CLIP", help="clips that were driven; may be none")
+    result.add_argument("--driver", default="", help="the driving model whose paths are shown")
+    result.add_argument("--t0-us", type=int, default=0, help="the instant that is shown, microseconds")
     result.add_argument("--no-driving-reason", default="", help="why nothing was driven, if so")
     result.add_argument("--output", type=Path, required=True, help="folder of the report; replaced whole")
     return result
@@ -37,8 +39,10 @@ def run(args: argparse.Namespace) -> None:
         args.arms,
         args.clips,
         args.no_driving_reason,
-        foreign_arms=args.foreign_arms,
+        external_arms=args.external_arms,
         total=args.total,
+        driver=args.driver,
+        t0_us=args.t0_us,
     )
     page.write(report, args.output)
 

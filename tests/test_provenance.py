@@ -114,7 +114,7 @@ def test_a_run_whose_files_are_of_two_commits_says_so(tmp_path):
         made(tmp_path, f"clips/{video}.json", script="prepare_clip.py", commit="a" * 40)
     made(tmp_path, "sam2/clip0.front/timing.json")  # an older release wrote nothing
     made(tmp_path, "vp/gone/clip0.front/x.json", **old)  # an arm that the run no longer has
-    made(tmp_path, "alpamayo/sham/clip0/clip0_inference.json", script="drive.py", commit="b" * 40)
+    made(tmp_path, "drive/alpamayo_r1/sham/clip0/clip0_t0_5100000_inference.json", script="drive.py", commit="b" * 40)
     (tmp_path / "config.json").write_text("{}")
     videos = [f"clip{number}.front" for number in range(3)]
     flags = ["--run-folder", str(tmp_path), "--videos", *videos, "--arms", "original", "sham"]

@@ -14,6 +14,7 @@ from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any, NoReturn
 
+from relane import layout
 from relane.clip_settings import check_lengths
 from relane.config import flags, nearest
 from relane.errors import InputError
@@ -21,8 +22,6 @@ from relane.filtering import SEPARATOR, slice_items, split_name
 from relane.names import READ_BY_DRIVER
 from relane.sheet import Clip
 
-# Folders beside the runs' own in results/.
-RESERVED_RUNS = ("datasets", "lora", "tiny", "text_cache", "posterior_cache")
 # As the wildcards of rules/dataset.smk and rules/lora.smk.
 _DATASET, _LORA = re.compile(r"[A-Za-z0-9-]+(_[A-Za-z0-9-]+)*"), re.compile(r"[A-Za-z0-9][A-Za-z0-9_-]*")
 # What a folder of a LoRA has one of; see relane.fluxfill.
@@ -44,7 +43,7 @@ def check(
     config: validated by relane.config. clips: the sheet's, by video. edit_arms, drive_arms: names of the arms.
     local: whether the configuration's paths can be looked at from here.
     """
-    if config["run"] in RESERVED_RUNS:
+    if config["run"] in layout.SHARED:
         raise InputError(
             f"config: run {config['run']!r}: results/{config['run']}/ holds what runs share; choose another"
         )

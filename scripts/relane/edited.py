@@ -21,6 +21,7 @@ from dataclasses import astuple, dataclass
 from pathlib import Path, PurePosixPath
 from typing import Any
 
+from relane.arms import FLOOR, ORIGINAL
 from relane.errors import InputError
 from relane.files import write_text
 from relane.instructions import LONGEST_SLUG, slugify
@@ -34,7 +35,7 @@ GENERATED = "_generated"  # what the original VideoPainter calls the edit itself
 MODEL_SIZE = (720, 480)
 PANELS = 4
 COLUMNS = ("arm", "clip_id", "camera", "uri", "sidecar", "checksum")
-MADE_HERE = ("original", "floor")  # arms without an edit, which every run makes itself
+MADE_HERE = (ORIGINAL, FLOOR)  # arms without an edit, which every run makes itself
 
 
 @dataclass(frozen=True)

@@ -10,11 +10,11 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
 
+from relane.arms import RESERVED
 from relane.errors import InputError
 from relane.lanes import ALLOWED, Attributes, instruction_of, parse_instruction, what_is_asked
 
 # Arms that every run has beside its instructions; their folders stand next to the instructions' folders.
-RESERVED = ("original", "floor", "sham")
 LONGEST_SLUG = 60
 
 _MARKING = re.compile(r"\b(lanes?|lines?|markings?|stripes?|striping|dash(?:es)?|crosswalks?|arrows?)\b")

@@ -12,6 +12,7 @@ from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
+from relane import layout
 from relane.addresses import redact
 from relane.digest import code_digest, weights_digest
 from relane.files import read_json, write_json
@@ -66,14 +67,16 @@ def records_of(run_folder: Path, videos: Iterable[str], arms: Iterable[str]) -> 
     videos, arms = list(videos), list(arms)
     clips = dict.fromkeys(video.rpartition(".")[0] for video in videos)
     for video in videos:
-        yield run_folder / "clips" / f"{video}.json"
-        yield from (run_folder / "sam2" / video / name for name in ("timing.json", "region.json"))
+        for pattern in (layout.CLIP_JSON, layout.MASKS_JSON, layout.REGION_JSON):
+            yield layout.below(run_folder, pattern, video=video)
         for arm in arms:
-            yield from sorted((run_folder / "vp" / arm / video).glob("*.json"))
+            folder = layout.below(run_folder, layout.EDITED_JSON, instruction=arm, video=video).parent
+            yield from sorted(folder.glob("*.json"))
     for arm in arms:
         for clip in clips:
-            yield from sorted((run_folder / "alpamayo" / arm / clip).glob("*.json"))
-    yield run_folder / "effects.json"
+            folder = layout.below(run_folder, layout.ROLLOUT, arm=arm, clip=clip).parent
+            yield from sorted(run_folder.glob(f"{folder.relative_to(run_folder)}/*.json"))
+    yield layout.below(run_folder, layout.EFFECTS)
 
 
 def gathered(records: Iterable[Path]) -> list[dict[str, Any]]:

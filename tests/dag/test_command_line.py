@@ -36,7 +36,7 @@ def test_lists_inside_a_section_are_numbers(workspace):
     words = ["clip={t0_us: [5100000, 7100000]}", "dataset={frames: [1, 30]}", "drive={cameras: 7}"]
     done = dry_run(workspace, *words)
     assert done.returncode == 0, done.stdout[-2000:] + done.stderr[-2000:]
-    assert "alpamayo/original/clip00000/clip00000_t0_7100000_inference.json" in done.stdout
+    assert "drive/alpamayo_r1/original/clip00000/clip00000_t0_7100000_inference.json" in done.stdout
 
 
 @pytest.mark.parametrize(

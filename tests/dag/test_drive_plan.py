@@ -22,15 +22,18 @@ def settings(workspace, clips: int = 2, **sections) -> dict:
 def files(jobs) -> list[str]:
     """The names of the inference JSONs, without their folder."""
     return sorted(
-        name.partition("alpamayo/")[2] for job in jobs.of("drive_arm") for name in job["output"] if "inference" in name
+        name.partition("alpamayo_r1/")[2]
+        for job in jobs.of("drive_arm")
+        for name in job["output"]
+        if "inference" in name
     )
 
 
-def test_the_first_instant_keeps_plain_names_and_others_append_theirs(workspace):
+def test_every_instant_is_named(workspace):
     jobs = plan(workspace, "drive", **settings(workspace, 1, clip={"t0_us": [5_100_000, 7_100_000]}))
     base = "original/clip00000/clip00000"
     assert [name for name in files(jobs) if name.startswith("original/")] == [
-        f"{base}_inference.json",
+        f"{base}_t0_5100000_inference.json",
         f"{base}_t0_7100000_inference.json",
     ]
     assert len(files(jobs)) == 2 * 4
@@ -38,7 +41,7 @@ def test_the_first_instant_keeps_plain_names_and_others_append_theirs(workspace)
 
 
 def test_any_instant_can_be_asked_for_by_name(workspace):
-    target = "results/002/alpamayo/original/clip00001/clip00001_t0_6000000_inference.json"
+    target = "results/002/drive/alpamayo_r1/original/clip00001/clip00001_t0_6000000_inference.json"
     jobs = plan(workspace, target, **settings(workspace))
     assert sorted(jobs.rules()) == ["drive_arm", "prepare_clip", "reencode_original"]
 
@@ -95,8 +98,8 @@ def test_shared_words_come_from_the_original_arm(workspace, reasoning, rollouts,
     jobs = plan(workspace, "drive", **config)
     assert len(jobs.of("drive_arm")) == rollouts
     assert len(jobs.of("draw_overlay")) == 4
-    name = "clip00000_shared" if reasoning == "both" else "clip00000"
-    target = f"results/002/alpamayo/floor/clip00000/{name}_inference.json"
+    name = "clip00000_t0_5100000" + ("_shared" if reasoning == "both" else "")
+    target = f"results/002/drive/alpamayo_r1/floor/clip00000/{name}_inference.json"
     arms = {job["wildcards"]["arm"] for job in plan(workspace, target, **config).of("drive_arm")}
     assert arms == ({"floor"} if first == 1 else {"original", "floor"})
 
@@ -105,7 +108,9 @@ def test_several_cameras_of_a_clip_go_into_one_rollout(workspace):
     config = settings(workspace, 1)
     sheet = Path(config["clips"])
     sheet.write_text(sheet.read_text() + f"clip00000,{TELE},,hf://x/y@main,,\n")
-    jobs = plan(workspace, "results/002/alpamayo/original/clip00000/clip00000_inference.json", **config)
+    jobs = plan(
+        workspace, "results/002/drive/alpamayo_r1/original/clip00000/clip00000_t0_5100000_inference.json", **config
+    )
     assert len(jobs.of("drive_arm")) == 1
     assert {job["wildcards"]["video"] for job in jobs.of("reencode_original")} == {
         f"clip00000.{FRONT}",
@@ -181,7 +186,7 @@ def test_arms_driven_together_are_one_job_a_clip_and_instant(workspace):
     assert len(jobs.of("draw_overlay")) == 2 * 2 * 4
     made = jobs.of("drive_arms")[0]["output"]
     arms = ["original", "floor", "sham", "double-yellow-solid"]
-    assert [Path(name).parts[3] for name in made] == arms * 2  # JSONs, then NPZs
+    assert [Path(name).parts[4] for name in made] == arms * 2  # JSONs, then NPZs
 
 
 def test_arms_that_need_the_originals_words_are_driven_after_it(workspace):

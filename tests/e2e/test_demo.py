@@ -17,7 +17,7 @@ from relane.video import iter_frames, probe, read_frames
 
 from .conftest import snakemake
 
-RUN = "demo"
+RUN, DRIVER, T0_US = "demo", "alpamayo_r1", 5_100_000
 EDIT_ARMS = ["sham", "single-white-dashed", "double-yellow-solid"]
 DRIVE_ARMS = ["original", "floor", *EDIT_ARMS]
 
@@ -50,7 +50,7 @@ def test_every_target_of_the_design_is_there(demo):
         clip = video.split(".")[0]
         for arm in DRIVE_ARMS:
             names = ("inference.json", "vis_data.npz", "overlay.mp4")
-            expected += [f"alpamayo/{arm}/{clip}/{clip}_{name}" for name in names]
+            expected += [f"drive/{DRIVER}/{arm}/{clip}/{clip}_t0_{T0_US}_{name}" for name in names]
     missing = [name for name in expected if not (results / name).exists()]
     assert not missing
 
@@ -94,7 +94,7 @@ def test_arms_share_noise_and_the_floor_does_not(demo):
         clip = video.split(".")[0]
         scatter = {}
         for arm in DRIVE_ARMS:
-            stem = demo / "results" / RUN / "alpamayo" / arm / clip / clip
+            stem = demo / "results" / RUN / "drive" / DRIVER / arm / clip / f"{clip}_t0_{T0_US}"
             paths = np.load(f"{stem}_vis_data.npz")["pred_xyz"]
             assert paths.shape == (6, 64, 3)
             scatter[arm] = (paths - paths.mean(0)).ravel()
@@ -156,7 +156,7 @@ def test_a_video_of_ones_own_is_edited_and_the_missing_drive_is_explained(demo, 
     assert "where their ego motion lies" in (demo / "results" / "own" / "own_report.txt").read_text()
     edits = list((demo / "results" / "own" / "vp" / "double-yellow-solid").glob("*/*_vp_edit_sample0.mp4"))
     assert len(edits) == 1
-    assert not (demo / "results" / "own" / "alpamayo").exists()
+    assert not (demo / "results" / "own" / "drive").exists()
 
 
 def test_a_damaged_video_is_named_leaves_nothing_and_takes_no_other_with_it(demo, tmp_path):

@@ -53,9 +53,10 @@ def test_a_video_edited_elsewhere_is_driven_drawn_and_compared_without_an_editor
     done = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stderr[-3000:]
     results = tmp_path / "results/again"
-    base = results / "alpamayo/dusk" / small_pai.CLIP / small_pai.CLIP
+    of_arm = "drive/alpamayo_r1/{}/{clip}/{clip}_t0_5100000"
+    base = results / of_arm.format("dusk", clip=small_pai.CLIP)
     free, shared = (json.loads(Path(f"{base}{name}_inference.json").read_text()) for name in ("", "_shared"))
-    original = json.loads((results / f"alpamayo/original/{small_pai.CLIP}/{small_pai.CLIP}_inference.json").read_text())
+    original = json.loads((results / (of_arm.format("original", clip=small_pai.CLIP) + "_inference.json")).read_text())
     assert shared["reasoning_traces"] == original["reasoning_traces"]
     assert (free["reasoning"], shared["reasoning"], free["noise_key"]) == ("free", "shared", original["noise_key"])
     assert free["frame_times"][small_pai.FRONT]["times_from"] == "sidecar"

@@ -79,7 +79,7 @@ def test_spelling_places_and_devices_replan_nothing(demo):
 
 def test_every_record_says_what_made_it_and_the_runs_record_counts_them(demo):
     results = demo / "results" / "demo"
-    folders = ("clips", "sam2/*", "vp/*/*", "alpamayo/*/*", ".")
+    folders = ("clips", "sam2/*", "vp/*/*", "drive/*/*/*", ".")
     records = [path for folder in folders for path in results.glob(f"{folder}/*.json")]
     records = [path for path in records if path.name not in ("provenance.json", "inference_summary.json")]
     scripts = {path: json.loads(path.read_text()).get("made_by", {}).get("script") for path in records}

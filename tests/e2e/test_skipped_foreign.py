@@ -48,7 +48,7 @@ def test_the_other_clips_are_driven_and_the_report_names_the_one_left_out(folder
     done = subprocess.run([*command, "--show-failed-logs"], cwd=folder, capture_output=True, text=True, check=False)
     assert done.returncode == 0, (done.stdout + done.stderr)[-6000:]
     run = folder / "results" / "demo"
-    assert {path.parent.name for path in run.glob("alpamayo/*/*/*_inference.json")} == {"long"}
+    assert {path.parent.name for path in run.glob("drive/*/*/*/*_inference.json")} == {"long"}
     report = (run / "demo_report.txt").read_text()
     assert f"short.{CAMERA}: " in report
     assert "the source covers only" in report

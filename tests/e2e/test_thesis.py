@@ -67,6 +67,6 @@ def test_the_thesis_runs_to_the_end(checkout, name):
     assert len(record["t_us"]) == 17
     quality = read_json(folder / f"eval_{clip.stem}.json")
     assert (quality["frames"], quality["clip_frames"], quality["edited_frames"]) == (17, 20, 17)
-    arms = [read_json(path) for path in (results / "alpamayo").rglob("*_inference.json")]
+    arms = [read_json(path) for path in (results / "drive").rglob("*_inference.json")]
     assert len(arms) == 2  # the original and the edit: no controls
     assert all(arm["success"] and arm["k"] == 1 for arm in arms)

@@ -10,6 +10,7 @@ from relane.video import write_video
 
 CLIP, CAMERA = "clip-0001", "camera_front_wide_120fov"
 VIDEO = f"{CLIP}.{CAMERA}"
+DRIVER, T0_US = "a_driver", 5_100_000
 EDIT = "double-yellow-solid"
 HOSTILE = "lane double yellow solid <script>alert('x')</script> \"& {{ 7*7 }}"
 NO_LPIPS = "its weights folder is not configured (checkpoints.lpips is empty)"
@@ -106,7 +107,7 @@ def build(folder: Path, driven: bool = True) -> Path:
 def drive(folder: Path) -> None:
     """Rollouts of every arm, effects and a plot."""
     for arm in ("original", "floor", "sham", EDIT):
-        base = folder / "alpamayo" / arm / CLIP
+        base = folder / "drive" / DRIVER / arm / CLIP / f"{CLIP}_t0_{T0_US}"
         inference = {
             "clip_id": CLIP,
             "camera_name": CAMERA,
@@ -115,8 +116,8 @@ def drive(folder: Path) -> None:
             "ade_mean": 2.5,
         }
         inference |= {"complete_share": 1.0, "reasoning_traces": ["Keep lane & slow <down>", "Keep lane & slow <down>"]}
-        write_json(base / f"{CLIP}_inference.json", inference)
-        write_video(base / f"{CLIP}_overlay.mp4", frames(100), fps=10)
+        write_json(f"{base}_inference.json", inference)
+        write_video(f"{base}_overlay.mp4", frames(100), fps=10)
     write_json(folder / "effects.json", effects())
     write_text(folder / "effects.csv", f"clip_id,arm,displacement_m,first_beyond_s\n{CLIP},{EDIT},0.912345,\n")
     (folder / "effects_plots").mkdir()

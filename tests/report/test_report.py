@@ -15,7 +15,7 @@ import report as script
 from relane.errors import InputError
 from relane.files import read_json, write_json
 from tests.report import run_folder
-from tests.report.run_folder import CLIP, EDIT, NO_LPIPS, VIDEO
+from tests.report.run_folder import CLIP, DRIVER, EDIT, NO_LPIPS, T0_US, VIDEO
 
 ARMS = ("original", "floor", "sham", EDIT)
 
@@ -50,7 +50,9 @@ class Page(html.parser.HTMLParser):
 
 
 def make(folder: Path, driven: bool = True, *words: str, more: Sequence[str] = ()) -> Page:
-    clips = ["--clips", CLIP] if driven else ["--clips", "--no-driving-reason", "no ego motion with these clips"]
+    clips = ["--clips", CLIP, "--driver", DRIVER, "--t0-us", str(T0_US)]
+    if not driven:
+        clips = ["--clips", "--no-driving-reason", "no ego motion with these clips"]
     where = ["--run-folder", str(folder), "--run", "t", "--output", str(folder / "report")]
     script.main([*where, "--videos", VIDEO, "--arms", *ARMS, *clips, *words, *more])
     return Page((folder / "report/index.html").read_text(encoding="utf-8"))
@@ -135,8 +137,8 @@ def test_an_arm_edited_elsewhere_is_shown_for_the_videos_that_it_has(folder, mon
     edited = folder / "vp/dusk" / VIDEO / f"{VIDEO}_vp_edit_sample0.mp4"
     edited.parent.mkdir(parents=True)
     shutil.copy(folder / "vp/sham" / VIDEO / edited.name, edited)
-    shutil.copytree(folder / "alpamayo/sham", folder / "alpamayo/dusk")
-    page = make(folder, more=["--foreign-arms", "dusk", "snow"])
+    shutil.copytree(folder / f"drive/{DRIVER}/sham", folder / f"drive/{DRIVER}/dusk")
+    page = make(folder, more=["--external-arms", "dusk", "snow"])
     assert "edited elsewhere" in page.text
     assert any("/dusk/edited.mp4" in name for name in page.references())
     assert any("/dusk/overlay.mp4" in name for name in page.references())
@@ -144,7 +146,7 @@ def test_an_arm_edited_elsewhere_is_shown_for_the_videos_that_it_has(folder, mon
 
 
 def test_a_clip_that_was_not_driven_in_an_arm_says_why(folder):
-    inference = folder / "alpamayo/sham" / CLIP / f"{CLIP}_inference.json"
+    inference = folder / "drive" / DRIVER / "sham" / CLIP / f"{CLIP}_t0_{T0_US}_inference.json"
     write_json(inference, read_json(inference) | {"success": False, "error": "no ego motion around t0_us 9"})
     assert "no ego motion around t0_us 9" in make(folder).text
 
@@ -171,7 +173,7 @@ def test_a_run_without_a_critic_has_one_unjudged_try(folder):
         f"clips/{VIDEO}.mp4",
         f"vp/{EDIT}/{VIDEO}/{VIDEO}_vp_edit_sample0.mp4",
         f"vp/{EDIT}/{VIDEO}/eval_{VIDEO}.json",
-        f"alpamayo/floor/{CLIP}/{CLIP}_overlay.mp4",
+        f"drive/{DRIVER}/floor/{CLIP}/{CLIP}_t0_{T0_US}_overlay.mp4",
         "effects.json",
     ],
 )

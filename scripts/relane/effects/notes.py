@@ -3,7 +3,8 @@
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from relane.effects.pairs import FLOOR, SHAM, Instant, Rows, arm_order, instants, kind_of, values, words_for
+from relane.arms import FLOOR, SHAM, Kind, arm_order, kind_of
+from relane.effects.pairs import Instant, Rows, instants, values, words_for
 from relane.effects.statistics import FEWEST, LEVEL
 
 OF_THE_TESTS = (
@@ -18,7 +19,7 @@ def all_of(rows: Rows, lonely: Sequence[Instant], arms: Mapping[str, Any], uncha
     """All notes of a run. `lonely`: where other arms were driven and the original was not."""
     found = [on_claim(arm, summary) for arm, summary in arms.items()]
     found += on_number(rows) + on_controls(rows) + on_partners(rows, lonely) + on_intervals(arms)
-    edits = [arm for arm in arms if kind_of(arm) == "edit"]
+    edits = [arm for arm in arms if kind_of(arm) is Kind.EDIT]
     found += [on_recorded_future(arm, arm in unchanged) for arm in edits]
     return found + ([OF_THE_TESTS] if edits else [])
 
@@ -43,7 +44,7 @@ def on_claim(arm: str, summary: Mapping[str, Any]) -> str:
 def on_number(rows: Rows) -> list[str]:
     """What few clips cannot show."""
     clips = {row["clip_id"] for row in rows}
-    edits = {row["arm"] for row in rows if kind_of(row["arm"]) == "edit"}
+    edits = {row["arm"] for row in rows if kind_of(row["arm"]) is Kind.EDIT}
     if rows and len(clips) < FEWEST:
         return [
             f"{len(clips)} clip{'s' if len(clips) > 1 else ''}: the numbers hold for what was driven, no further. "
@@ -86,7 +87,7 @@ def on_partners(rows: Rows, lonely: Sequence[Instant]) -> list[str]:
                 f"Arm {arm} lacks {len(places - own)} of {len(places)} rollouts ({words_for(places - own)}); its "
                 "summary is over the others."
             )
-        if kind_of(arm) == "edit" and sham and own != sham:
+        if kind_of(arm) is Kind.EDIT and sham and own != sham:
             notes.append(
                 f"{arm} minus sham is over the {len(own & sham)} rollouts that both have: {len(own - sham)} of this "
                 f"arm and {len(sham - own)} of the sham have no partner."

@@ -6,20 +6,8 @@ from typing import Any
 
 import numpy as np
 
-ORIGINAL, SHAM, FLOOR = "original", "sham", "floor"
 Rows = Sequence[dict[str, Any]]
 Instant = tuple[str, int | None]  # clip, and t0 in microseconds
-
-
-def kind_of(arm: str) -> str:
-    """original, sham, floor, or edit."""
-    return arm if arm in (ORIGINAL, SHAM, FLOOR) else "edit"
-
-
-def arm_order(arms: Iterable[str]) -> list[str]:
-    """Arms without repetition: original, floor, sham, then the edits by name."""
-    rank = {ORIGINAL: 0, FLOOR: 1, SHAM: 2}
-    return sorted(set(arms), key=lambda arm: (rank.get(arm, 3), arm))
 
 
 def instants(rows: Rows, arm: str) -> set[Instant]:

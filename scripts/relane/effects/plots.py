@@ -11,8 +11,9 @@ matplotlib.use("Agg")
 import matplotlib.pyplot as plt
 import numpy as np
 
+from relane.arms import FLOOR, ORIGINAL, SHAM, Kind, arm_order, kind_of
 from relane.effects import words
-from relane.effects.pairs import FLOOR, ORIGINAL, SHAM, arm_order, by_clip, kind_of
+from relane.effects.pairs import by_clip
 from relane.effects.study import Rollout, check_rollouts
 
 _EDITS = ("#d95f02", "#1b9e77", "#7570b3", "#e7298a", "#66a61e", "#a6761d", "#1f78b4", "#e6ab02")
@@ -21,7 +22,7 @@ _CONTROLS = {ORIGINAL: "#111111", FLOOR: "#9aa0a6", SHAM: "#56b4e9"}
 
 def colours(arms: Sequence[str]) -> dict[str, str]:
     """A colour for each arm; the same in all plots of a run."""
-    edits = [arm for arm in arm_order(arms) if kind_of(arm) == "edit"]
+    edits = [arm for arm in arm_order(arms) if kind_of(arm) is Kind.EDIT]
     return _CONTROLS | {arm: _EDITS[k % len(_EDITS)] for k, arm in enumerate(edits)}
 
 
@@ -64,7 +65,7 @@ def draw_effects(rows: Sequence[dict[str, Any]], palette: dict[str, str], path: 
             if values:
                 axes.axhspan(*np.percentile(values, (5, 95)), color=palette[arm], alpha=0.3, label=f"{label}, 5-95 %")
         for shift, arm in enumerate(arms):
-            if kind_of(arm) != "edit":
+            if kind_of(arm) is not Kind.EDIT:
                 continue
             values = by_clip(rows, arm, name)
             x = [places[clip] + 0.06 * (shift - len(arms) / 2) for clip in values]

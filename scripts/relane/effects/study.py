@@ -9,9 +9,10 @@ from typing import Any
 
 import numpy as np
 
-from relane import noise
+from relane import layout, noise
+from relane.arms import FLOOR, ORIGINAL, SHAM, Kind, arm_order, kind_of
 from relane.effects import claims, notes, paths, words
-from relane.effects.pairs import FLOOR, ORIGINAL, SHAM, arm_order, by_clip, instants, kind_of, minus, names
+from relane.effects.pairs import by_clip, instants, minus, names
 from relane.effects.statistics import FEWEST, FEWEST_FOR_MEAN, LEVEL, holm, share_above, summarize
 from relane.errors import InputError
 from relane.files import read_json
@@ -61,20 +62,21 @@ class Rollout:
 
 
 def read_rollout(path: str | Path) -> Rollout | None:
-    """Read `<clip>_inference.json` and the NPZ beside it; None for a rollout that says it failed (`success: false`).
+    """Read a rollout's JSON and the NPZ beside it; None for one that says it failed (`success: false`).
 
     Clip and arm come from the JSON, or from the folders `<arm>/<clip>/`. Raises InputError that names the file when
     one is missing or damaged, or holds paths of a wrong shape or with NaN.
     """
     path = Path(path)
-    if not path.name.endswith("_inference.json"):
-        raise InputError(f"{path}: expected a file named <clip>_inference.json, as drive.py writes it")
+    try:
+        data = layout.beside(path, layout.ROLLOUT, layout.ROLLOUT_DATA)
+    except ValueError:
+        raise InputError(f"{path}: expected a file named <clip>..._inference.json, as drive.py writes it") from None
     record = read_json(path)
     if not isinstance(record, dict):
         raise InputError(f"{path}: expected a JSON object, as drive.py writes it")
     if record.get("success") is False:
         return None
-    data = path.with_name(path.name.removesuffix("_inference.json") + "_vis_data.npz")
     try:
         with np.load(data, allow_pickle=False) as arrays:
             pred, truth = (np.asarray(arrays[name], np.float64) for name in ("pred_xyz", "gt_future_xyz"))
@@ -89,7 +91,7 @@ def read_rollout(path: str | Path) -> Rollout | None:
         raise InputError(f"{data}: pred_xyz {pred.shape} and gt_future_xyz {truth.shape}: need (K, T, 3) and (T, 3)")
     if not (np.isfinite(pred).all() and np.isfinite(truth).all()):
         raise InputError(f"{data}: holds NaN or infinite coordinates; drive this arm again")
-    clip_id = str(record.get("clip_id") or path.name.removesuffix("_inference.json"))
+    clip_id = str(record.get("clip_id") or path.parent.name)
     arm = str(record.get("arm") or path.parent.parent.name)
     return Rollout(path, record, clip_id, arm, record.get("t0_us"), pred, truth, history)
 
@@ -126,7 +128,7 @@ def row_of(rollout: Rollout, base: Rollout, unchanged: Sequence[str], seed: int)
     row |= reasoning_change(rollout.record, base.record)
     row |= {"complete_share": rollout.record.get("complete_share")}
     row |= paths.accuracy_change(rollout.pred, base.pred, base.truth)
-    row["recorded_future_valid"] = kind != "edit" or rollout.arm in unchanged
+    row["recorded_future_valid"] = kind is not Kind.EDIT or rollout.arm in unchanged
     return row
 
 
@@ -202,7 +204,7 @@ def summarize_arm(
 
 def has_sham(arm: str) -> bool:
     """Whether an arm's effect is its difference to the sham: floor and sham are themselves held against zero."""
-    return kind_of(arm) == "edit"
+    return kind_of(arm) is Kind.EDIT
 
 
 def claims_on(rows: Sequence[dict[str, Any]], arm: str, margin: float, largest: float) -> dict[str, Any]:

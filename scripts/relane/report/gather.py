@@ -1,4 +1,4 @@
-"""What the report shows, collected from a run's folder: the layout of the files is known here and nowhere else.
+"""What the report shows, collected from a run's folder.
 
 Files that every run of these videos and arms leaves are required; what only some runs have (rollouts, a critic's
 pictures, plots) is shown where it is there. Unknown keys are ignored.
@@ -12,14 +12,16 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import quote
 
+from relane import layout
+from relane.arms import FLOOR, ORIGINAL
 from relane.errors import InputError
 from relane.files import read_json
 from relane.report import tables
 
 # Arms without an edit of their own, and what they are for.
 UNEDITED = {
-    "original": "the clip itself, through the same codec: what every effect is a difference to",
-    "floor": "the clip once more, driven with other noise: how far the driver moves by itself",
+    ORIGINAL: "the clip itself, through the same codec: what every effect is a difference to",
+    FLOOR: "the clip once more, driven with other noise: how far the driver moves by itself",
 }
 
 
@@ -110,20 +112,23 @@ def gather(
     arms: Sequence[str],
     clips: Sequence[str],
     no_driving_reason: str,
-    foreign_arms: Sequence[str] = (),
+    external_arms: Sequence[str] = (),
     total: int = 0,
+    driver: str = "",
+    t0_us: int = 0,
 ) -> Report:
     """Everything that the page shows of a run's folder. `clips` are the driven ones and may be empty.
 
     `videos` and `clips` are those to show; a run may have more, `total` videos in all, and its effects count them all.
-    `foreign_arms`, of `arms`, were edited elsewhere: they have a video, for some clips, and nothing on how it was made.
+    `external_arms`, of `arms`, were edited elsewhere: they have a video, for some clips, and nothing on how
+    it was made. `driver` and `t0_us` say which of an arm's rollouts is shown.
 
     Raises InputError that names the first required file that is missing or not what its stage writes.
     """
-    provenance = _record(folder / "provenance.json")
-    metadata = _rows(folder / "sam2" / "metadata.csv", "video", "status")
-    rollouts = Rollouts(folder, clips, no_driving_reason)
-    shown = [_video(folder, name, arms, rollouts, foreign_arms) for name in videos]
+    provenance = _record(layout.below(folder, layout.PROVENANCE))
+    metadata = _rows(layout.below(folder, layout.MASK_TABLE), "video", "status")
+    rollouts = Rollouts(folder, clips, no_driving_reason, driver, t0_us)
+    shown = [_video(folder, name, arms, rollouts, external_arms) for name in videos]
     return Report(
         run=run,
         arms=list(arms),
@@ -140,17 +145,19 @@ def gather(
 class Rollouts:
     """What the driving stage left: nothing where no clip was driven."""
 
-    def __init__(self, folder: Path, clips: Sequence[str], no_driving_reason: str) -> None:
+    def __init__(self, folder: Path, clips: Sequence[str], no_driving_reason: str, driver: str, t0_us: int) -> None:
         self.folder, self.clips, self.reason = folder, clips, no_driving_reason
+        self.shown = {"driver": driver, "rollout": layout.rollout_name(t0_us)}
         self.effects: tables.Effects | None = None
         self.plots: list[Media] = []
         self.rows: list[dict[str, str]] = []
         if clips:
-            self.effects = tables.effects(_record(folder / "effects.json"), folder / "effects.json")
-            found = sorted((folder / "effects_plots").glob("*.png"))
+            effects, table = layout.below(folder, layout.EFFECTS), layout.below(folder, layout.EFFECTS_TABLE)
+            self.effects = tables.effects(_record(effects), effects)
+            found = sorted(layout.below(folder, layout.EFFECTS_PLOTS).glob("*.png"))
             self.plots = [Media(path, f"plots/{path.name}") for path in found]
-            if (folder / "effects.csv").is_file():
-                self.rows = _rows(folder / "effects.csv", "clip_id", "arm")
+            if table.is_file():
+                self.rows = _rows(table, "clip_id", "arm")
 
     def plots_of(self, clip_id: str) -> list[Media]:
         """The clip's own plots: `paths_<clip>.png`, or one for each t0."""
@@ -162,8 +169,7 @@ class Rollouts:
         if video.clip_id not in self.clips:
             arm.overlay_missing = self.reason or "not driven: no ego motion comes with this clip"
             return
-        base = self.folder / "alpamayo" / arm.name / video.clip_id
-        inference = _record(base / f"{video.clip_id}_inference.json")
+        inference = _record(self._of(layout.ROLLOUT, video, arm))
         arm.drive, arm.reasoning = tables.drive_facts(inference), tables.reasoning(inference)
         if inference.get("success") is False:
             arm.drive.append(("not driven", str(inference.get("error", ""))))
@@ -171,10 +177,13 @@ class Rollouts:
         arm.effect = tables.clip_effects(own)
         # One rollout serves all cameras of a clip; its overlay is drawn on one of them.
         if inference.get("camera_name", video.camera) == video.camera:
-            overlay = base / f"{video.clip_id}_overlay.mp4"
+            overlay = self._of(layout.ROLLOUT_OVERLAY, video, arm)
             arm.overlay = _file(overlay, f"{video.name}/{arm.name}/overlay.mp4")
         else:
             arm.overlay_missing = f"drawn on {inference['camera_name']}"
+
+    def _of(self, pattern: str, video: Video, arm: Arm) -> Path:
+        return layout.below(self.folder, pattern, arm=arm.name, clip=video.clip_id, **self.shown)
 
 
 def _rows(path: Path, *columns: str) -> list[dict[str, str]]:
@@ -203,24 +212,25 @@ def _record(path: Path) -> dict[str, Any]:
     return value
 
 
-def _video(folder: Path, name: str, arms: Sequence[str], rollouts: Rollouts, foreign: Sequence[str]) -> Video:
-    record = _record(folder / "clips" / f"{name}.json")
+def _video(folder: Path, name: str, arms: Sequence[str], rollouts: Rollouts, external: Sequence[str]) -> Video:
+    sidecar = layout.below(folder, layout.CLIP_JSON, video=name)
+    record = _record(sidecar)
     if "clip_id" not in record or "camera" not in record:
-        raise InputError(f"{folder / 'clips' / name}.json: no clip_id or camera; make it again with prepare_clip.py")
+        raise InputError(f"{sidecar}: no clip_id or camera; make it again with prepare_clip.py")
     video = Video(
         name=name,
         clip_id=str(record["clip_id"]),
         camera=str(record["camera"]),
         facts=tables.clip_facts(record),
-        source=_file(folder / "clips" / f"{name}.mp4", f"{name}/source.mp4"),
+        source=_file(layout.below(folder, layout.CLIP, video=name), f"{name}/source.mp4"),
         arms=[],
         plots=rollouts.plots_of(str(record["clip_id"])),
     )
     for arm_name in arms:
-        edited = folder / "vp" / arm_name / name / f"{name}_vp_edit_sample0.mp4"
+        edited = layout.below(folder, layout.EDITED, instruction=arm_name, video=name)
         if arm_name in UNEDITED:
             arm = Arm(arm_name, UNEDITED[arm_name])
-        elif arm_name not in foreign:
+        elif arm_name not in external:
             arm = _edit(folder, video, arm_name)
         elif edited.is_file():
             arm = Arm(arm_name, "edited elsewhere", Media(edited, f"{name}/{arm_name}/edited.mp4"))
@@ -234,18 +244,19 @@ def _video(folder: Path, name: str, arms: Sequence[str], rollouts: Rollouts, for
 
 
 def _edit(folder: Path, video: Video, name: str) -> Arm:
-    base = folder / "vp" / name / video.name
-    first_frame = _record(base / f"{video.name}_first_frame.json")
-    edit = _record(base / f"{video.name}_vp_edit_sample0.json")
-    quality = _record(base / f"eval_{video.name}.json")
-    attempts = _attempts(base / f"{video.name}_caption_refine", first_frame, f"{video.name}/{name}")
+    def path(pattern: str) -> Path:
+        return layout.below(folder, pattern, instruction=name, video=video.name)
+
+    records = (layout.FIRST_FRAME_JSON, layout.EDITED_JSON, layout.EVALUATION)
+    first_frame, edit, quality = (_record(path(pattern)) for pattern in records)
+    attempts = _attempts(path(layout.REFINEMENT), first_frame, f"{video.name}/{name}")
     return Arm(
         name=name,
         instruction=str(first_frame.get("instruction", "")),
-        edited=_file(base / f"{video.name}_vp_edit_sample0.mp4", f"{video.name}/{name}/edited.mp4"),
+        edited=_file(path(layout.EDITED), f"{video.name}/{name}/edited.mp4"),
         attempts=attempts,
         refinement=tables.refinement(first_frame),
-        metrics=tables.quality(quality, base / f"eval_{video.name}.json"),
+        metrics=tables.quality(quality, path(layout.EVALUATION)),
         label=str(quality.get("label", "")),
         facts=tables.edit_facts(first_frame, edit),
     )
