@@ -34,12 +34,10 @@ def load(args: argparse.Namespace):
     """The captioner."""
     import torch
 
+    from relane.device import choose_device
     from relane.qwen import Qwen
 
-    device = args.device
-    if device == "auto":
-        device = "cuda" if torch.cuda.is_available() else "cpu"
-    return Qwen(args.qwen, device, getattr(torch, args.dtype))
+    return Qwen(args.qwen, str(choose_device(args.device)), getattr(torch, args.dtype))
 
 
 def run(args: argparse.Namespace, qwen) -> None:

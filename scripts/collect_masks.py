@@ -1,13 +1,12 @@
 """One table of all clips' road masks: a row for each timing.json of segment_road.py, in the order given."""
 
 import argparse
-import csv
-import io
 from pathlib import Path
 
 from relane import cli
+from relane.csvfile import write_csv
 from relane.errors import InputError
-from relane.files import read_json, write_text
+from relane.files import read_json
 
 COLUMNS = (
     "video", "frames", "width", "height", "coverage_mean", "coverage_min", "coverage_first",
@@ -44,13 +43,9 @@ def row(path: Path) -> dict:
 
 
 def run(args: argparse.Namespace, models: None = None) -> None:
-    text = io.StringIO()
-    writer = csv.DictWriter(text, COLUMNS, lineterminator="\n")
-    writer.writeheader()
     rows = [row(path) for path in args.timing]
     check(rows)
-    writer.writerows(rows)
-    write_text(args.output, text.getvalue())
+    write_csv(args.output, COLUMNS, rows)
 
 
 def main(argv: list[str] | None = None) -> None:

@@ -6,10 +6,10 @@ from a generator keyed by the seed and the picture's name, so that a rerun draws
 """
 
 import argparse
-import csv
 from pathlib import Path
 
 from relane import cli
+from relane.csvfile import read_csv
 from relane.errors import InputError
 
 SUFFIXES = (".png", ".jpg", ".jpeg", ".webp", ".bmp", ".tif", ".tiff")
@@ -63,26 +63,19 @@ def given_captions(path: Path, images: list[Path]) -> list[dict]:
     or with two, a caption without a picture, and a prompt outside the grammar."""
     from relane.lanes import parse_prompt
 
-    try:
-        with open(path, newline="", encoding="utf-8-sig") as file:
-            reader = csv.DictReader(file)
-            if set(reader.fieldnames or []) - {"prompt_2"} != {"image", "prompt"}:
-                raise InputError(f"{path}: the header must be image,prompt or image,prompt,prompt_2")
-            rows = [(reader.line_num, row) for row in reader]
-    except OSError as error:
-        raise InputError(f"{path}: cannot be read ({error.strerror})") from None
+    rows = read_csv(path, ("image", "prompt"), "its header is image,prompt or image,prompt,prompt_2")
     found: dict[str, dict] = {}
     names = {image.name for image in images}
-    for line, row in rows:
-        name = row["image"] or ""
+    for row in rows:
+        name, line = row.cells["image"], row.number
         if name not in names or name in found:
             why = "is named twice" if name in found else "is no picture of the folder"
             raise InputError(f"{path} line {line}: {name!r} {why}")
         try:
-            parse_prompt(row["prompt"] or "")
+            parse_prompt(row.cells["prompt"])
         except InputError as error:
             raise InputError(f"{path} line {line}: {error}") from None
-        found[name] = {"prompt": row["prompt"].strip(), "prompt_2": (row.get("prompt_2") or "").strip()}
+        found[name] = {"prompt": row.cells["prompt"], "prompt_2": row.cells.get("prompt_2", "")}
     missing = sorted(names - set(found))
     if missing:
         raise InputError(f"{path}: no caption for {missing[0]} ({len(missing)} pictures have none)")

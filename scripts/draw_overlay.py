@@ -107,10 +107,10 @@ def _paths(args: argparse.Namespace, record: dict):
     from relane.npz import load_npz
     from relane.overlay import Paths
 
-    data, original = load_npz(args.vis_data, _NEEDED), None
+    data, original = load_npz(args.vis_data, _NEEDED, "run drive.py for this arm first"), None
     if args.original_vis_data and record["arm"] != ORIGINAL:
         # Empty where the original arm was not driven.
-        original = load_npz(args.original_vis_data, ()).get("pred_xyz")
+        original = load_npz(args.original_vis_data).get("pred_xyz")
     return Paths(data["gt_future_xyz"], data["pred_xyz"], data["ego_history_xyz"], original)
 
 

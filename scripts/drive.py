@@ -92,11 +92,10 @@ class Models:
 
 def load(args: argparse.Namespace) -> Models:
     """Load the driving model."""
-    import torch
-
     from relane.alpamayo.policy import load_policy
+    from relane.device import choose_device
 
-    device = args.device if args.device != "auto" else "cuda" if torch.cuda.is_available() else "cpu"
+    device = str(choose_device(args.device))
     return Models(load_policy(args.alpamayo, device, args.dtype), device, args.dtype)
 
 

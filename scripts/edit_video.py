@@ -12,7 +12,7 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from relane import cli
+from relane import cli, memory
 from relane.beside import feeding
 from relane.errors import InputError
 
@@ -21,10 +21,10 @@ if TYPE_CHECKING:
 
     from relane.compose import Region
     from relane.maskfile import MaskFile
+    from relane.timer import Timer
     from relane.videopainter.options import Options
     from relane.videopainter.pipeline import VideoPainter
     from relane.videopainter.sharing import Posteriors
-    from relane.videopainter.watch import Stopwatch
     from relane.videopainter.windows import Plan
 
 # Flags that go to `Options` by the same name.
@@ -109,14 +109,14 @@ def load(args: argparse.Namespace) -> "VideoPainter":
     """The checkpoints' models, which serve any clip."""
     import torch
 
+    from relane.device import choose_device
     from relane.speed import Speed, channels_last, speed_up
     from relane.videopainter.loading import load_videopainter
 
-    name = args.device if args.device != "auto" else ("cuda" if torch.cuda.is_available() else "cpu")
     models = load_videopainter(
         args.cogvideox,
         args.videopainter,
-        torch.device(name),
+        choose_device(args.device),
         getattr(torch, args.dtype),
         args.videopainter_id,
         args.offload,
@@ -138,7 +138,7 @@ def run(args: argparse.Namespace, models: "VideoPainter") -> None:
     """Edit one clip. Raises InputError on bad input, before anything is painted."""
     from relane.compose import choose_region
     from relane.files import write_json
-    from relane.videopainter.watch import Stopwatch
+    from relane.timer import Timer
 
     item = read_item(args)
     options = options_of(args)
@@ -146,8 +146,9 @@ def run(args: argparse.Namespace, models: "VideoPainter") -> None:
         plan = models.plan(item["frames"], options)
     except InputError as error:
         raise InputError(f"{args.clip}: {error}") from None
-    watch = Stopwatch(models.device)
-    with watch("mask"):
+    memory.reset_gpu_peaks()
+    timer = Timer(models.device)
+    with timer("mask"):
         union, coverage = survey(item["masks"])
     if not union.any():
         raise InputError(f"{args.inpaint_masks}: no pixel of any frame is masked; there is nothing to edit")
@@ -155,11 +156,12 @@ def run(args: argparse.Namespace, models: "VideoPainter") -> None:
     shared = posteriors(args)
     with contextlib.ExitStack() as writing:
         feeds = [writing.enter_context(feeding(write)) for write in writers(args, item, region)]
-        paint(args, models, item, options, region, watch, shared, feeds)
-        with watch("write"):  # what is left to do: most was written while the next window was painted
+        paint(args, models, item, options, region, timer, shared, feeds)
+        with timer("write"):  # what is left to do: most was written while the next window was painted
             writing.close()
     counts = {"read": shared.read, "computed": shared.computed} if shared else None
-    cost = {"posteriors": counts, **watch.report()}
+    seconds = {phase: round(value, 3) for phase, value in timer.seconds.items()}
+    cost = {"posteriors": counts, "seconds": seconds, **memory.peaks()}
     write_json(args.sidecar, record(args, item, options, plan, region, coverage, cost))
 
 
@@ -256,7 +258,7 @@ def paint(
     item: dict,
     options: "Options",
     region: "Region",
-    watch: "Stopwatch",
+    timer: "Timer",
     shared: "Posteriors | None",
     feeds: list[Callable],
 ) -> None:
@@ -275,7 +277,7 @@ def paint(
 
     texts = [item["caption"], *([args.negative_prompt] if options.guided else [])]
     length = models.transformer.config.max_text_seq_length
-    with watch("text"):
+    with timer("text"):
         embeddings = prompt_embeddings(
             args.cogvideox, texts, length, models.device, models.transformer.dtype, args.text_cache
         )
@@ -293,7 +295,7 @@ def paint(
         embeddings[1] if options.guided else None,
         options,
         draws,
-        watch=watch,
+        timer=timer,
         shared=shared,
     )
     painted = 0

@@ -5,11 +5,10 @@ inferences may stand in a file, one path a line, given as @FILE.
 """
 
 import argparse
-import csv
-import io
 import json
 
 from relane import cli
+from relane.csvfile import csv_text
 from relane.errors import InputError
 
 
@@ -117,12 +116,7 @@ def _failure(record: dict) -> str:
 def _table(rows: list[dict]) -> str:
     from relane.effects.study import COLUMNS
 
-    text = io.StringIO()
-    writer = csv.DictWriter(text, COLUMNS, lineterminator="\n")
-    writer.writeheader()
-    for row in rows:
-        writer.writerow({name: _cell(value) for name, value in row.items()})
-    return text.getvalue()
+    return csv_text(COLUMNS, ({name: _cell(value) for name, value in row.items()} for row in rows))
 
 
 def _cell(value: object) -> object:

@@ -40,10 +40,11 @@ def load(args: argparse.Namespace):
     """The networks that the flags name, as far as their folders are there. Raises InputError where one lacks a file."""
     import torch
 
+    from relane.device import choose_device
     from relane.optional import why_absent
     from relane.quality import Clip, Networks, load_lpips
 
-    device = args.device if args.device != "auto" else ("cuda" if torch.cuda.is_available() else "cpu")
+    device = str(choose_device(args.device))
     networks, dtype = Networks(device=device), getattr(torch, args.dtype)
     folders = {
         "clip_score": args.clip_score_model,

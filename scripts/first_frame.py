@@ -13,8 +13,10 @@ from typing import TYPE_CHECKING, Any
 
 from relane import cli, instructions, lanes, memory
 from relane.arms import SHAM
+from relane.device import choose_device
 from relane.errors import InputError
 from relane.lanes import Attributes
+from relane.timer import Timer
 
 if TYPE_CHECKING:
     import numpy as np
@@ -108,20 +110,6 @@ class Slot:
         release_memory()
 
 
-class Clock:
-    """Seconds of each phase of an item, without those in which models were loaded or moved."""
-
-    def __init__(self) -> None:
-        self.seconds: dict[str, float] = {}
-
-    def time(self, phase: str, work: Callable[[], Any]) -> Any:
-        """Do `work`, add its seconds to the phase's, and return what it gives."""
-        started = time.perf_counter()
-        result = work()
-        self.seconds[phase] = self.seconds.get(phase, 0.0) + time.perf_counter() - started
-        return result
-
-
 class Models:
     """The editor and the critic of a job, each loaded when it is first needed."""
 
@@ -137,8 +125,8 @@ class Models:
         if not sys.stderr.isatty():  # bars of loading are for people; in a log file they are noise
             diffusers.utils.logging.disable_progress_bar()
             transformers.utils.logging.disable_progress_bar()
-        both = resolve_device(args.device)
-        editor = both if args.editor_device == "auto" else resolve_device(args.editor_device)
+        both = str(choose_device(args.device))
+        editor = both if args.editor_device == "auto" else str(choose_device(args.editor_device))
         critic = resolve_critic(args.critic_device, editor)
         dtype = getattr(torch, args.dtype)
         speed = Speed(**{name: getattr(args, name) for name in SPEED})
@@ -169,23 +157,12 @@ class Models:
         return seconds
 
 
-def resolve_device(name: str) -> str:
-    """`auto` is the first GPU where there is one, else the CPU; `cuda` is `cuda:0`."""
-    import torch
-
-    if name == "auto":
-        name = "cuda" if torch.cuda.is_available() else "cpu"
-    if name.startswith("cuda") and not torch.cuda.is_available():
-        raise InputError(f"device {name!r}: no GPU is visible here; use auto or cpu")
-    return "cuda:0" if name == "cuda" else name
-
-
 def resolve_critic(name: str, editor: str) -> str:
     """`auto` is the second GPU that is visible, where the editor has the first; else the editor's device."""
     import torch
 
     if name != "auto":
-        return resolve_device(name)
+        return str(choose_device(name))
     return "cuda:1" if editor == "cuda:0" and torch.cuda.device_count() > 1 else editor
 
 
@@ -272,7 +249,7 @@ def read_first(clip: str, masks: str) -> "tuple[np.ndarray, np.ndarray]":
 
 
 def what_to_ask(
-    args: argparse.Namespace, models: Models, clock: Clock, frame: "np.ndarray", mask: "np.ndarray"
+    args: argparse.Namespace, models: Models, timer: Timer, frame: "np.ndarray", mask: "np.ndarray"
 ) -> tuple[str, Attributes, dict[str, Any]]:
     """The instruction in full, the attributes it asks for, and what the sidecar keeps of how a sham's were read."""
     if args.instruction.strip().lower() != SHAM:
@@ -283,7 +260,8 @@ def what_to_ask(
     from relane import captions
 
     qwen = models.critic()
-    [read] = clock.time("read_attributes", lambda: captions.caption(qwen, [frame], [mask]))
+    with timer("read_attributes"):
+        [read] = captions.caption(qwen, [frame], [mask])
     captions.refuse_unreadable([read], args.qwen)
     return lanes.instruction_of(read.attributes), read.attributes, {"read": {"reply": read.reply, "asked": read.asked}}
 
@@ -294,9 +272,10 @@ def run(args: argparse.Namespace, models: Models) -> None:
 
     check(args)
     memory.reset_gpu_peaks()
-    started, clock = time.perf_counter(), Clock()
-    frame, mask = clock.time("read", lambda: read_first(args.clip, args.inpaint_masks))
-    text, wanted, sham = what_to_ask(args, models, clock, frame, mask)
+    timer = Timer()  # its phases are without those in which models are loaded or moved
+    with timer("read"):
+        frame, mask = read_first(args.clip, args.inpaint_masks)
+    text, wanted, sham = what_to_ask(args, models, timer, frame, mask)
     key = (args.seed, args.video, text)
     settings, about_painting = paint_settings(args), {}
 
@@ -304,11 +283,13 @@ def run(args: argparse.Namespace, models: Models) -> None:
         editor = models.editor()
         if number == 1:
             about_painting.update(describe_painting(editor, mask, settings))
-        return clock.time("paint", lambda: editor.paint(frame, mask, caption, seed_key=(*key, number), **settings))
+        with timer("paint"):
+            return editor.paint(frame, mask, caption, seed_key=(*key, number), **settings)
 
     def ask(questions: list, **how: Any) -> list[str]:
         qwen = models.critic()
-        return clock.time("judge", lambda: qwen.ask(questions, **how))
+        with timer("judge"):
+            return qwen.ask(questions, **how)
 
     refinement = critic.refine(
         paint,
@@ -328,9 +309,10 @@ def run(args: argparse.Namespace, models: Models) -> None:
         models.drop_critic()
     record = describe(args, models, text, wanted, refinement) | sham | about_painting
     seen = frame if args.keep_masked_pixels else frame * ~mask[..., None]
-    clock.time("write", lambda: critic.write_tries(args.refine_folder, seen, refinement, record))
+    with timer("write"):
+        critic.write_tries(args.refine_folder, seen, refinement, record)
     critic.write_picture(args.output, refinement.chosen.output)
-    seconds = clock.seconds | models.load_seconds() | {"total": time.perf_counter() - started}
+    seconds = timer.seconds | models.load_seconds() | {"total": timer.total}
     files.write_json(args.sidecar, record | {"seconds": seconds, **memory.peaks()})
 
 

@@ -4,13 +4,12 @@ Reads the sidecars of the first frames and edits and the quality files. What a f
 """
 
 import argparse
-import csv
-import io
 from collections import Counter
 from pathlib import Path
 from typing import Any
 
 from relane import cli, layout
+from relane.csvfile import write_csv
 from relane.errors import InputError
 from relane.files import read_json, write_text
 
@@ -110,15 +109,6 @@ def columns_of(rows: list[Row]) -> list[str]:
     return list(dict.fromkeys([*FIRST_COLUMNS, *(name for row in rows for name in row)]))
 
 
-def to_csv(rows: list[Row]) -> str:
-    """The rows as CSV; a cell of which nothing is known is empty."""
-    text = io.StringIO()
-    writer = csv.DictWriter(text, columns_of(rows), restval="", lineterminator="\n")
-    writer.writeheader()
-    writer.writerows(rows)
-    return text.getvalue()
-
-
 def totals(rows: list[Row]) -> dict[str, Any]:
     """Sums and shares over the rows; None where no row says anything.
 
@@ -192,7 +182,7 @@ def run(args: argparse.Namespace) -> None:
             paths[stage] += [path.with_name(f"{before}{video_of(path, 'quality')}{after}") for path in args.quality]
     stages = read_stages(paths)
     rows = [row_of(video, content) for video, content in stages.items()]
-    write_text(args.output, to_csv(rows))
+    write_csv(args.output, columns_of(rows), rows)
     write_text(args.text, to_text(rows, f"Instruction {args.instruction}".strip()))
 
 

@@ -9,10 +9,8 @@ painter nothing to start from, and a low average means that the road was lost. A
 """
 
 import argparse
-import time
-from collections import defaultdict, deque
+from collections import deque
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
 from itertools import islice
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -22,6 +20,7 @@ from relane.beside import feeding
 from relane.errors import InputError
 from relane.files import atomic_folder, skipped_reason, write_json, write_text
 from relane.road_settings import POINTS, Cleaning, parse_points
+from relane.timer import Timer
 
 if TYPE_CHECKING:
     from relane.masks import RoadSegmenter
@@ -77,34 +76,7 @@ def load(args: argparse.Namespace) -> "RoadSegmenter":
     return RoadSegmenter(args.checkpoint, args.device, args.dtype, args.vos_optimized)
 
 
-class Clock:
-    """Seconds per phase of work that is interleaved frame by frame."""
-
-    def __init__(self):
-        self.seconds: dict[str, float] = defaultdict(float)
-
-    @contextmanager
-    def phase(self, name: str) -> Iterator[None]:
-        start = time.monotonic()
-        try:
-            yield
-        finally:
-            self.seconds[name] += time.monotonic() - start
-
-    def each(self, name: str, items: Iterator) -> Iterator:
-        """The same items; the time that each takes to come counts for the phase."""
-        while True:
-            with self.phase(name):
-                item = next(items, _END)
-            if item is _END:
-                return
-            yield item
-
-
-_END = object()
-
-
-def segment(args: argparse.Namespace, models: "RoadSegmenter", clock: Clock) -> dict:
+def segment(args: argparse.Namespace, models: "RoadSegmenter", timer: Timer) -> dict:
     """Write masks and overlay in one pass over the clip; returns the facts about them for timing.json."""
     import cv2
 
@@ -114,7 +86,7 @@ def segment(args: argparse.Namespace, models: "RoadSegmenter", clock: Clock) -> 
     points, negative, cleaning = settings_of(args)
     info = probe(args.clip)
     count = info.frames
-    frames = clock.each("decode", islice(iter_frames(args.clip), count))
+    frames = timer.each("decode", islice(iter_frames(args.clip), count))
     covered: list[float] = []
 
     waiting: deque = deque()  # frames that the segmenter has read and whose masks are still to come: a few at most
@@ -132,7 +104,7 @@ def segment(args: argparse.Namespace, models: "RoadSegmenter", clock: Clock) -> 
         shown: deque = deque()
         raw = (shown.append(frame) or mask for frame, mask in found)
         for index, mask in enumerate(clean(raw, points, cleaning)):
-            with clock.phase("write"):
+            with timer("write"):
                 if not cv2.imwrite(str(folder / f"{index:06d}.png"), mask.astype("uint8") * 255):
                     raise OSError(f"{folder}: could not write mask {index}")
                 append(mask)
@@ -149,7 +121,7 @@ def segment(args: argparse.Namespace, models: "RoadSegmenter", clock: Clock) -> 
             ahead=16,
         ) as feed,
     ):
-        for mask in clock.each("segment", models.video(remembered(), points, negative, None, count)):
+        for mask in timer.each("segment", models.video(remembered(), points, negative, None, count)):
             feed((waiting.popleft(), mask))
     facts = {"frames": count, "width": info.width, "height": info.height, "fps": info.fps}
     facts["coverage"] = {"mean": sum(covered) / count, "min": min(covered), "first": covered[0]}
@@ -174,16 +146,16 @@ def run(args: argparse.Namespace, models: "RoadSegmenter") -> None:
     # What stands for all of a clip's masks goes first: cut off, no new masks stand beside an old record.
     (args.output / "timing.json").unlink(missing_ok=True)
     memory.reset_gpu_peaks()
-    clock = Clock()
-    with clock.phase("total"):
-        facts = skip(args, unusable) if unusable else segment(args, models, clock)
+    timer = Timer()
+    with timer("total"):
+        facts = skip(args, unusable) if unusable else segment(args, models, timer)
     reasons = [
         f"the road covers {facts['coverage'][key]:.2%} of {where}, less than {args.min_coverage:.2%}"
         for key, where in (("first", "the first frame"), ("mean", "the picture on average"))
         if facts["coverage"][key] < args.min_coverage
     ]
     # Frames are read, masks cleaned and written and the overlay encoded in threads beside SAM2.
-    seconds = dict(clock.seconds)
+    seconds = dict(timer.seconds)
     write_json(
         args.output / "timing.json",
         {

@@ -304,7 +304,7 @@ def test_the_arm_is_read_from_the_folder_where_the_json_does_not_say(tmp_path):
     ("spoil", "words"),
     [
         (lambda path: path.with_name("c_vis_data.npz").unlink(), "no such file"),
-        (lambda path: path.with_name("c_vis_data.npz").write_bytes(b"PK nothing"), "not an NPZ"),
+        (lambda path: path.with_name("c_vis_data.npz").write_bytes(b"PK nothing"), "not a readable .npz"),
         (lambda path: np.savez(path.with_name("c_vis_data.npz"), pred_xyz=arc(k=2), gt_future_xyz=arc()[0]), "2 paths"),
         (
             lambda path: np.savez(path.with_name("c_vis_data.npz"), pred_xyz=arc() * np.nan, gt_future_xyz=arc()[0]),

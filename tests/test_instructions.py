@@ -84,8 +84,8 @@ def test_bad_text_has_its_own_message(text: str, message: str) -> None:
     ("content", "message"),
     [
         ("slug,instruction\n", "no instructions"),
-        ("slug,text\na,lane single white solid\n", "no column 'instruction'"),
-        ("instruction\nlane single white solid\n", "no column 'slug'"),
+        ("slug,text\na,lane single white solid\n", "no column instruction"),
+        ("instruction\nlane single white solid\n", "no column slug"),
         ("slug,instruction\nsham,lane single white solid\n", "line 2: slug 'sham' is reserved"),
         ("slug,instruction\nOriginal,lane single white solid\n", "reserved"),
         ("slug,instruction\n../up,lane single white solid\n", "no safe folder name"),
@@ -93,7 +93,7 @@ def test_bad_text_has_its_own_message(text: str, message: str) -> None:
         ("slug,instruction\na,\n", "slug 'a' has no instruction"),
         ("slug,instruction\nx,lane single white solid\nX,lane double white solid\n", "line 3: makes the same folder"),
         ("slug,instruction\n,lane single pink solid\n", "line 2: unknown color 'pink'"),
-        (b"slug,instruction\n\xff\xfe,\n", "not a CSV sheet in UTF-8"),
+        (b"slug,instruction\n\xff\xfe,\n", "cannot be read as a CSV table in UTF-8"),
     ],
 )
 def test_bad_sheet_has_its_own_message(tmp_path: Path, content: str | bytes, message: str) -> None:

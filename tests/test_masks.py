@@ -159,13 +159,13 @@ def broken_files(folder):
     ("name", "says"),
     [
         ("gone", "no such file"),
-        ("cut", "not a readable npz"),
-        ("flipped", "not a readable npz"),
-        ("text", "not a readable npz"),
+        ("cut", "not a readable .npz"),
+        ("flipped", "not a readable .npz"),
+        ("text", "not a readable .npz"),
         ("key", "no array arr_0"),
         ("flat", r"must be \(T, H, W\)"),
         ("float", r"must be \(T, H, W\)"),
-        ("objects", "not a readable npz"),
+        ("objects", "not a readable .npz"),
         ("whole", "2 frames of 40x40, but the clip has 3 frames of 40x40"),
     ],
 )

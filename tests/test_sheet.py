@@ -34,7 +34,7 @@ def test_the_sheet_comes_back_as_it_was_written(tmp_path: Path):
 @pytest.mark.parametrize(
     ("text", "words"),
     [
-        ("clip_id,camera,uri,pai_root,size\na,front,a.mp4,,\n", ["missing column checksum"]),
+        ("clip_id,camera,uri,pai_root,size\na,front,a.mp4,,\n", ["no column checksum"]),
         (HEADER, ["no rows"]),
         (HEADER + "a,front,1.mp4,,,\nb,front,2.mp4,,,\na,front,3.mp4,,,\n", ["rows 2 and 4", "'a.front'"]),
         (HEADER + "../a,front,1.mp4,,,\n", ["row 2", "clip_id '../a'"]),
@@ -48,8 +48,8 @@ def test_the_sheet_comes_back_as_it_was_written(tmp_path: Path):
         (HEADER + "a,front,,/data/pai,,\n", ["row 2", "uri is blank"]),
         (HEADER + "a,front,1.mp4,,large,\n", ["row 2", "size 'large'"]),
         (HEADER + "a,front,1.mp4,,3,abc\n", ["row 2", "checksum 'abc'"]),
-        (HEADER + "a,front,1.mp4\n", ["row 2", "fewer fields"]),
-        (HEADER + "a,front,1.mp4,,,,more\n", ["row 2", "more fields"]),
+        (HEADER + "a,front,1.mp4\n", ["line 2", "fewer cells"]),
+        (HEADER + "a,front,1.mp4,,,,more\n", ["line 2", "more cells"]),
     ],
 )
 def test_each_fault_names_the_file_and_the_place(tmp_path: Path, text: str, words: list[str]):

@@ -8,11 +8,11 @@ from diffusers import AutoencoderKLCogVideoX, CogVideoXTransformer3DModel
 from torch.utils.flop_counter import FlopCounterMode
 
 from relane import noise
+from relane.timer import Timer
 from relane.tiny import cogvideox as tiny
 from relane.videopainter.networks import CogvideoXBranchModel, VideoPainterTransformer, token_mask
 from relane.videopainter.options import Options
 from relane.videopainter.pipeline import VideoPainter
-from relane.videopainter.watch import Stopwatch
 from stages.build import on_device
 from stages.measure import Bench, Measured
 
@@ -77,8 +77,8 @@ def texts(bench: Bench) -> tuple[torch.Tensor, torch.Tensor]:
     return tuple(torch.randn(1, length, width).to(bench.dtype) for _ in range(2))
 
 
-class CountingWatch(Stopwatch):
-    """A stopwatch that also counts each phase's operations."""
+class CountingTimer(Timer):
+    """A timer that also counts each phase's operations."""
 
     def __init__(self, device: torch.device):
         super().__init__(device)
@@ -115,7 +115,7 @@ class Edit:
     frames: int = 0
     hole: float = 0.0  # share of the tokens, known after a run
 
-    def run(self, watch: Stopwatch) -> list[float]:
+    def run(self, timer: Timer) -> list[float]:
         """Paint; the times at which the steps of all windows ended."""
         height, width = self.models.size
         self.frames = self.frames or self.models.window
@@ -138,22 +138,22 @@ class Edit:
 
         prompt, negative = texts(self.bench)
         image = draw.integers(0, 256, (height, width, 3), np.uint8)
-        pieces = self.models.edit(read, self.frames, image, prompt, negative, self.options, draws, trace, watch)
+        pieces = self.models.edit(read, self.frames, image, prompt, negative, self.options, draws, trace, timer)
         painted = sum(len(piece) for piece in pieces if np.isfinite(piece).all())
         if painted < self.models.plan(self.frames, self.options).frames:
             raise RuntimeError("the painted frames are not all finite")
         return stamps
 
-    def counted(self) -> CountingWatch:
+    def counted(self) -> CountingTimer:
         """Operations of each phase."""
-        watch = CountingWatch(self.bench.device)
-        self.run(watch)
-        return watch
+        timer = CountingTimer(self.bench.device)
+        self.run(timer)
+        return timer
 
     def steps(self, operations: int = 0) -> tuple[Measured, dict[str, float]]:
         """Mean of all steps but the first, which warms up; and the seconds of each phase."""
         self.bench.forget_peak()
-        watch = Stopwatch(self.bench.device)
-        stamps = self.run(watch)
+        timer = Timer(self.bench.device)
+        stamps = self.run(timer)
         mean = (stamps[-1] - stamps[0]) / (len(stamps) - 1)
-        return Measured(mean, self.bench.peak(), operations), watch.seconds
+        return Measured(mean, self.bench.peak(), operations), timer.seconds

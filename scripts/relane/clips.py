@@ -21,7 +21,7 @@ from av.stream import Disposition
 
 from relane import foreign, wide_colour
 from relane.colour import rgb_array
-from relane.errors import FetchError, InputError
+from relane.errors import FetchError, InputError, first_line
 from relane.files import sha256_file
 from relane.sources import ZIP_FAULTS, checksum_of, filesystem
 from relane.video import open_video
@@ -103,9 +103,8 @@ def _download(uri: str, checksum: str, folder: Path) -> Path:
 
 
 def _cannot_fetch(label: str, error: Exception) -> FetchError:
-    first_line = (str(error).splitlines() or [""])[0][:200]
     return FetchError(
-        f"{label}: cannot be fetched ({type(error).__name__}: {first_line}); check the name and your login"
+        f"{label}: cannot be fetched ({type(error).__name__}: {first_line(error)}); check the name and your login"
     )
 
 

@@ -21,8 +21,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from relane import lanes
+from relane.csvfile import write_csv
 from relane.errors import InputError
-from relane.files import read_json, write_json, write_text
+from relane.files import read_json, write_json
 
 if TYPE_CHECKING:
     import numpy as np
@@ -103,16 +104,7 @@ def _stays(folder: Path, path: Path) -> bool:
 
 def write_rows(path: str | Path, rows: Iterable[Row]) -> None:
     """Write `train.csv`, atomically."""
-    write_table(path, COLUMNS, (astuple(row) for row in rows))
-
-
-def write_table(path: str | Path, columns: Sequence[str], rows: Iterable[Sequence[object]]) -> None:
-    """Write any CSV in UTF-8 with plain line ends, atomically."""
-    buffer = io.StringIO()
-    writer = csv.writer(buffer, lineterminator="\n")
-    writer.writerow(columns)
-    writer.writerows(rows)
-    write_text(path, buffer.getvalue())
+    write_csv(path, COLUMNS, (astuple(row) for row in rows))
 
 
 # Pictures and masks
@@ -254,7 +246,7 @@ class Writer:
         write_rows(self.partial / LIST, self.rows)
         write_json(self.partial / "stats.json", attribute_counts(self.rows) | stats)
         if rejected is not None:
-            write_table(self.partial / "rejected.csv", (*COLUMNS, "reason"), rejected)
+            write_csv(self.partial / "rejected.csv", (*COLUMNS, "reason"), rejected)
         dataset_pictures.attributes(self.partial / "attributes.png", self.rows)
         dataset_pictures.samples(self.partial / "samples.png", self.rows, self.sources)
         # The list goes first and comes last: while it is absent, nobody takes the folder for a dataset.

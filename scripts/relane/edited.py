@@ -12,9 +12,7 @@ Folders `original` and `floor` are left out: a run makes these arms itself. The 
 so it imports nothing but the standard library; a bucket is listed through fsspec.
 """
 
-import csv
 import difflib
-import io
 import re
 from collections.abc import Iterable, Sequence
 from dataclasses import astuple, dataclass
@@ -22,8 +20,8 @@ from pathlib import Path, PurePosixPath
 from typing import Any
 
 from relane.arms import FLOOR, ORIGINAL
+from relane.csvfile import read_csv, write_csv
 from relane.errors import InputError
-from relane.files import write_text
 from relane.instructions import LONGEST_SLUG, slugify
 from relane.names import CAMERAS, parse_name
 from relane.sources import cannot_list, checksum_of, filesystem
@@ -173,24 +171,16 @@ def _remote_files(source: str) -> tuple[str, dict[str, tuple[str, str]]]:
 
 def read_sheet(path: str | Path) -> list[EditedFile]:
     """The rows of a sheet that `write_sheet` wrote. Raises InputError that names the row."""
-    try:
-        text = Path(path).read_text(encoding="utf-8-sig")
-    except (OSError, UnicodeDecodeError) as error:
-        raise InputError(f"{path}: cannot be read as a sheet of edited videos ({error})") from None
-    reader = csv.DictReader(io.StringIO(text, newline=""), restkey="")
-    missing = [column for column in COLUMNS if column not in (reader.fieldnames or [])]
-    if missing:
-        raise InputError(f"{path}: missing column {', '.join(missing)}; scripts/find_videos.py writes such a sheet")
     files = []
-    for row in reader:
-        file = EditedFile(*((row[column] or "").strip() for column in COLUMNS))
+    for row in read_csv(path, COLUMNS, "scripts/find_videos.py writes such a sheet"):
+        file = EditedFile(*(row.cells[column] for column in COLUMNS))
         if not re.fullmatch(rf"[a-z0-9][a-z0-9-]{{0,{LONGEST_SLUG - 1}}}", file.arm) or file.arm in MADE_HERE:
             raise InputError(
-                f"{path} row {reader.line_num}: arm {file.arm!r} is no name for an arm of edits: use a-z, 0-9 and '-', "
+                f"{path} row {row.number}: arm {file.arm!r} is no name for an arm of edits: use a-z, 0-9 and '-', "
                 f"and not {' or '.join(MADE_HERE)}"
             )
         if file.camera not in CAMERAS or not file.clip_id or not file.uri:
-            raise InputError(f"{path} row {reader.line_num}: clip_id, camera or uri is blank or of no known camera")
+            raise InputError(f"{path} row {row.number}: clip_id, camera or uri is blank or of no known camera")
         files.append(file)
     if not files:
         raise InputError(f"{path}: the sheet has no rows; scripts/find_videos.py writes one")
@@ -199,11 +189,7 @@ def read_sheet(path: str | Path) -> list[EditedFile]:
 
 def write_sheet(path: str | Path, files: Iterable[EditedFile]) -> None:
     """Write found videos as a sheet, atomically, so that later runs do not depend on what a bucket holds by then."""
-    buffer = io.StringIO()
-    writer = csv.writer(buffer, lineterminator="\n")
-    writer.writerow(COLUMNS)
-    writer.writerows(astuple(file) for file in files)
-    write_text(path, buffer.getvalue())
+    write_csv(path, COLUMNS, map(astuple, files))
 
 
 def of_clips(files: Sequence[EditedFile], videos: Iterable[str], taken: Iterable[str]) -> list[EditedFile]:

@@ -10,7 +10,7 @@ import io
 import numpy as np
 import pandas as pd
 
-from relane.errors import UndrivableError
+from relane.errors import UndrivableError, first_line
 
 COLUMNS = ("timestamp", "qx", "qy", "qz", "qw", "x", "y", "z", "vx", "vy", "vz", "ax", "ay", "az", "curvature")
 # Between rows further apart than this a pose would be made up: a step of the model's clock, or where a table is slower
@@ -30,7 +30,7 @@ def read_egomotion(content: bytes, label: str):
     try:
         table = pd.read_parquet(io.BytesIO(content)).reset_index(drop=True)
     except (OSError, ValueError) as error:
-        raise UndrivableError(f"{label}: not a readable table ({_short(error)}); fetch it again") from None
+        raise UndrivableError(f"{label}: not a readable table ({first_line(error)}); fetch it again") from None
     missing = [name for name in COLUMNS if name not in table.columns]
     if missing:
         raise UndrivableError(f"{label}: the table lacks the column {', '.join(missing)}; leave the clip out")
@@ -49,7 +49,9 @@ def read_egomotion(content: bytes, label: str):
     try:
         return EgomotionState.from_egomotion_df(table).create_interpolator(stamps)
     except ValueError as error:
-        raise UndrivableError(f"{label}: no poses can be made of it ({_short(error)}); leave the clip out") from None
+        raise UndrivableError(
+            f"{label}: no poses can be made of it ({first_line(error)}); leave the clip out"
+        ) from None
 
 
 def _refuse_nan(table: pd.DataFrame, label: str) -> None:
@@ -71,7 +73,3 @@ def gap(stamps_us: np.ndarray, first_us: int, last_us: int) -> tuple[int, int] |
     limit = max(MAX_GAP_US, USUAL_STEPS * float(np.median(steps)))
     wide = np.flatnonzero((steps > limit) & (stamps_us[1:] > first_us) & (stamps_us[:-1] < last_us))
     return (int(stamps_us[wide[0]]), int(stamps_us[wide[0] + 1])) if len(wide) else None
-
-
-def _short(error: Exception) -> str:
-    return (str(error).splitlines() or [type(error).__name__])[0][:200]

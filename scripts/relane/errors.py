@@ -24,3 +24,8 @@ class UndrivableError(InputError):
 
     The driving stage may record it and go on without the clip; an InputError of any other kind stops the stage.
     """
+
+
+def first_line(error: BaseException, limit: int = 200) -> str:
+    """The first line of what an error says, at most `limit` characters; its class where it says nothing."""
+    return (str(error).strip() or type(error).__name__).splitlines()[0][:limit]

@@ -15,7 +15,7 @@ from safetensors import SafetensorError
 
 from relane import noise
 from relane.compose import place
-from relane.errors import InputError
+from relane.errors import InputError, first_line
 from relane.files import read_json
 from relane.finite import check_finite, check_tensors, origin
 from relane.lora.files import load_lora
@@ -197,8 +197,7 @@ class FluxFill:
                 self.folder, dtype=dtype, local_files_only=True, use_safetensors=True
             )
         except (OSError, ValueError, RuntimeError, SafetensorError) as error:
-            line = (str(error).strip() or error.__class__.__name__).splitlines()[0][:300]
-            raise InputError(f"{self.folder}: does not load as FluxFillPipeline: {line}") from None
+            raise InputError(f"{self.folder}: does not load as FluxFillPipeline: {first_line(error, 300)}") from None
         if offload == "none":
             self.pipe.to(device)  # where a look at every weight takes a moment
         for part in ("transformer", "vae", "text_encoder", "text_encoder_2"):

@@ -3,7 +3,6 @@
 Imported while Snakemake plans, so it needs the standard library alone.
 """
 
-import csv
 import re
 import unicodedata
 from collections.abc import Iterable
@@ -11,6 +10,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from relane.arms import RESERVED
+from relane.csvfile import read_csv
 from relane.errors import InputError
 from relane.lanes import ALLOWED, Attributes, instruction_of, parse_instruction, what_is_asked
 
@@ -53,26 +53,9 @@ def read_sheet(path: str | Path) -> list[Instruction]:
     Raises InputError for a missing file, a missing column, an empty sheet, a row with a stray comma, and whatever
     is wrong with one instruction or with two of the same folder name.
     """
-    path = Path(path)
-    try:
-        with open(path, newline="", encoding="utf-8-sig") as file:
-            reader = csv.DictReader(file, skipinitialspace=True)
-            columns = [name.strip() for name in reader.fieldnames or []]
-            reader.fieldnames = columns
-            rows = [(reader.line_num, row) for row in reader]
-    except FileNotFoundError:
-        raise InputError(f"{path}: no such file; config key 'instructions' names the sheet") from None
-    except (UnicodeDecodeError, csv.Error) as error:
-        raise InputError(f"{path}: not a CSV sheet in UTF-8 ({error})") from None
-    for name in ("slug", "instruction"):
-        if name not in columns:
-            raise InputError(f"{path}: no column {name!r}; the header must be 'slug,instruction'")
     wanted = []
-    for line, row in rows:
-        where = f"{path} line {line}"
-        if None in row:
-            raise InputError(f"{where}: more cells than columns; put an instruction with commas in double quotes")
-        text, slug = (row["instruction"] or "").strip(), (row["slug"] or "").strip()
+    for row in read_csv(path, ("slug", "instruction"), "config key 'instructions' names a sheet with slug,instruction"):
+        where, text, slug = f"{path} line {row.number}", row.cells["instruction"], row.cells["slug"]
         if not text and slug:
             raise InputError(f"{where}: slug {slug!r} has no instruction; write one or delete the row")
         if text:

@@ -15,8 +15,10 @@ from typing import TYPE_CHECKING
 import cv2
 import numpy as np
 
+from relane.device import choose_device
 from relane.errors import InputError
 from relane.files import atomic_file
+from relane.npz import load_npz
 from relane.road_points import on_road
 from relane.road_settings import CLEANING, POINTS, Cleaning, Point
 
@@ -100,7 +102,7 @@ class RoadSegmenter:
         start = time.monotonic()
         if dtype not in ("float32", "bfloat16"):
             raise InputError(f"dtype: expected float32 or bfloat16, got {dtype!r}")
-        where = sam2_video.torch_device(device)
+        where = choose_device(device)
         optimized = sam2_video.use_vos(vos_optimized, where)
         self._set_up(sam2_video.load_predictor(folder, optimized).to(where), getattr(torch, dtype))
         self.load_seconds = time.monotonic() - start
@@ -221,15 +223,7 @@ def read_masks(path: str | Path, shape: tuple[int, int, int] | None = None) -> n
     shape: the (T, H, W) of the clip that they belong to. Raises InputError when the file is missing, damaged, of
     another kind, or of another shape.
     """
-    try:
-        with np.load(path, allow_pickle=False) as archive:
-            masks = archive["arr_0"]
-    except FileNotFoundError:
-        raise InputError(f"{path}: no such file") from None
-    except KeyError:
-        raise InputError(f"{path}: no array arr_0 in it; masks are kept under that key") from None
-    except Exception as error:  # zip, zlib, header and end-of-file errors have no common class
-        raise InputError(f"{path}: not a readable npz file ({error}); make it again") from None
+    masks = load_npz(path, ("arr_0",))["arr_0"]
     if masks.ndim != 3 or masks.dtype.kind not in "biu":
         raise InputError(f"{path}: arr_0 must be (T, H, W) integers, found {masks.shape} {masks.dtype}")
     if shape is not None and masks.shape != tuple(shape):

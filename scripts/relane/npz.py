@@ -19,16 +19,16 @@ def save_npz(path: str | Path, arrays: dict[str, np.ndarray]) -> None:
                 np.lib.format.write_array(file, np.ascontiguousarray(array), allow_pickle=False)
 
 
-def load_npz(path: str | Path, needed: tuple[str, ...]) -> dict[str, np.ndarray]:
+def load_npz(path: str | Path, needed: tuple[str, ...] = (), advice: str = "make it again") -> dict[str, np.ndarray]:
     """Read an .npz. Raises InputError when it is missing, damaged or lacks one of the `needed` arrays."""
     try:
         with np.load(path, allow_pickle=False) as data:
             arrays = {name: data[name] for name in data.files}
     except FileNotFoundError:
-        raise InputError(f"{path}: no such file; run drive.py for this arm first") from None
-    except (ValueError, OSError, zipfile.BadZipFile) as error:
-        raise InputError(f"{path}: not a readable .npz ({error}); make it again") from None
+        raise InputError(f"{path}: no such file; {advice}") from None
+    except Exception as error:  # zip, zlib, header and end-of-file errors have no common class
+        raise InputError(f"{path}: not a readable .npz ({error}); {advice}") from None
     missing = [name for name in needed if name not in arrays]
     if missing:
-        raise InputError(f"{path}: lacks {', '.join(missing)}; it was not written by drive.py")
+        raise InputError(f"{path}: no array {', '.join(missing)} in it; {advice}")
     return arrays

@@ -17,7 +17,7 @@ import pandas as pd
 
 from relane.camera import FTheta, RigCamera
 from relane.egomotion import gap, read_egomotion
-from relane.errors import InputError, UndrivableError
+from relane.errors import InputError, UndrivableError, first_line
 from relane.pai_roots import open_dataset as open_dataset  # a clip is of an open data set
 
 STEP_US = 100_000
@@ -86,10 +86,9 @@ class Clip:
                 if not lacking:
                     return [archive.read(files[alias]) for alias in aliases]
         except _UNREADABLE as error:
-            detail = (str(error).splitlines() or [""])[0][:200]
             raise InputError(
-                f"clip {self.clip_id}: no readable {feature} in {self.root}/{name} ({type(error).__name__}: {detail}); "
-                "fetch this chunk again"
+                f"clip {self.clip_id}: no readable {feature} in {self.root}/{name} ({type(error).__name__}: "
+                f"{first_line(error)}); fetch this chunk again"
             ) from None
         raise UndrivableError(
             f"clip {self.clip_id}: {self.root}/{name} has no {', no '.join(lacking)}: this clip was recorded without "
@@ -113,10 +112,9 @@ class Clip:
             raise self._damaged(feature, error) from None
 
     def _damaged(self, feature: str, error: Exception) -> UndrivableError:
-        detail = (str(error).splitlines() or [""])[0][:200]
         return UndrivableError(
             f"clip {self.clip_id}: its rows in {self.root}/{self._file(feature)} are doubled, or lack a value "
-            f"({type(error).__name__}: {detail}); correct the table, or fetch it again"
+            f"({type(error).__name__}: {first_line(error)}); correct the table, or fetch it again"
         )
 
     @functools.cached_property
@@ -199,9 +197,8 @@ class Clip:
         try:
             times = np.array(pd.read_parquet(io.BytesIO(content))["timestamp"], dtype=np.int64)
         except (OSError, KeyError, ValueError, TypeError) as error:
-            detail = (str(error).splitlines() or [""])[0][:200]
             raise UndrivableError(
-                f"{label}: its time stamps cannot be read ({detail}); fetch the chunk again"
+                f"{label}: its time stamps cannot be read ({first_line(error)}); fetch the chunk again"
             ) from None
         if not len(times) or (np.diff(times) <= 0).any():
             raise UndrivableError(f"{label}: its time stamps are empty or do not increase; fetch the chunk again")

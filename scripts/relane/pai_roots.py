@@ -16,7 +16,7 @@ from pathlib import Path
 
 import pandas as pd
 
-from relane.errors import InputError
+from relane.errors import InputError, first_line
 
 _NO_REVISION = "f" * 40  # a plain folder has no revision; the interface wants one and then asks nobody
 # Tables that have one row a clip. Releases before 26.03 have sensor_presence alone, later ones feature_presence.
@@ -137,8 +137,7 @@ def _local_interface():
             try:
                 super().__init__(revision=_NO_REVISION, token=False)
             except (OSError, KeyError, ValueError, TypeError) as error:
-                detail = (str(error).splitlines() or [""])[0][:200]
-                raise InputError(f"{folder}: not a readable PhysicalAI-AV folder ({detail})") from None
+                raise InputError(f"{folder}: not a readable PhysicalAI-AV folder ({first_line(error)})") from None
 
         def _load_metadata(self) -> None:
             self.api = self.fs = _NoHub(self.folder)
@@ -171,8 +170,7 @@ def refuse_doubled(path: str | Path) -> None:
     try:
         index = pd.read_parquet(path, columns=[]).index
     except (OSError, ValueError) as error:
-        detail = (str(error).splitlines() or [""])[0][:200]
-        raise InputError(f"{path}: not a readable table ({detail}); fetch it again") from None
+        raise InputError(f"{path}: not a readable table ({first_line(error)}); fetch it again") from None
     doubled = index[index.duplicated()].unique().astype(str).tolist()
     if doubled:
         more = f" and {len(doubled) - 3} more" if len(doubled) > 3 else ""

@@ -26,7 +26,7 @@ import torch
 from torch import Tensor
 
 from relane import metrics
-from relane.errors import InputError
+from relane.errors import InputError, first_line
 from relane.finite import check_finite, check_weights, origin
 
 REGIONS = ("full_frame", "masked_region", "background")
@@ -59,8 +59,9 @@ class Clip:
             self.processor = CLIPProcessor.from_pretrained(folder, local_files_only=True)
             self.model = CLIPModel.from_pretrained(folder, local_files_only=True, dtype=dtype).to(device).eval()
         except (OSError, ValueError, KeyError) as error:
-            reason = (str(error).splitlines() or [""])[0]
-            raise InputError(f"{folder}: not a CLIP model folder ({reason}); fetch the checkpoint again") from None
+            raise InputError(
+                f"{folder}: not a CLIP model folder ({first_line(error)}); fetch the checkpoint again"
+            ) from None
         self.device, self.dtype = device, dtype
 
     @torch.inference_mode()

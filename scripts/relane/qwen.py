@@ -15,7 +15,7 @@ from transformers import (
 )
 
 from relane import noise, windows_attention
-from relane.errors import InputError
+from relane.errors import InputError, first_line
 from relane.files import read_json
 from relane.finite import check_finite, check_tensors, origin
 
@@ -86,7 +86,7 @@ class Qwen:
                 **place,
             )
         except (OSError, ValueError, RuntimeError, SafetensorError) as error:
-            raise InputError(f"{self.folder}: does not load as Qwen2.5-VL: {_first_line(error)}") from None
+            raise InputError(f"{self.folder}: does not load as Qwen2.5-VL: {first_line(error)}") from None
         if info["missing_keys"]:
             missing = sorted(info["missing_keys"])
             raise InputError(
@@ -182,7 +182,3 @@ def check_folder(folder: Path) -> None:
     for names in wanted:
         if not any((folder / name).is_file() for name in names):
             raise InputError(f"{folder}: lacks {' or '.join(names)}; fetch the checkpoint again")
-
-
-def _first_line(error: Exception) -> str:
-    return (str(error).strip() or error.__class__.__name__).splitlines()[0][:300]

@@ -24,7 +24,7 @@ from sam2.build_sam import HF_MODEL_ID_TO_FILENAMES
 from tqdm import tqdm
 
 from relane.beside import ahead
-from relane.errors import InputError
+from relane.errors import InputError, first_line
 from relane.finite import check_finite, check_tensors
 
 # A hydra config names the classes to build, so one from elsewhere could name any function of Python. Only these,
@@ -64,17 +64,6 @@ READ_AHEAD = 3  # frames
 
 # sam2 draws a progress bar over every clip, also into log files; a terminal still gets it.
 sam2_video.tqdm = functools.partial(tqdm, disable=None)
-
-
-def torch_device(name: str) -> torch.device:
-    """`auto` (CUDA where there is one), `cpu`, `cuda` or `cuda:N` as a torch device. Raises InputError."""
-    try:
-        device = torch.device(("cuda" if torch.cuda.is_available() else "cpu") if name == "auto" else name)
-    except RuntimeError:
-        raise InputError(f"device: {name!r} is none of auto, cpu, cuda, cuda:N") from None
-    if device.type == "cuda" and (device.index or 0) >= torch.cuda.device_count():
-        raise InputError(f"device: {name!r} asked for, but {torch.cuda.device_count()} CUDA devices are here; use auto")
-    return device
 
 
 def use_vos(vos_optimized: str | bool, device: torch.device) -> bool:
@@ -189,8 +178,9 @@ def _load_weights(model: torch.nn.Module, path: Path) -> None:
         else:
             state = torch.load(path, map_location="cpu", weights_only=True)["model"]
     except Exception as error:  # a damaged file raises almost anything: zip, pickle, key, runtime, safetensors errors
-        reason = f"{type(error).__name__}: {error}".splitlines()[0]
-        raise InputError(f"{path}: no readable SAM2 weights ({reason}); fetch the file again") from None
+        raise InputError(
+            f"{path}: no readable SAM2 weights ({type(error).__name__}: {first_line(error)}); fetch the file again"
+        ) from None
     own = model.state_dict()
     for name in [*own, *state]:
         if name not in state or name not in own:

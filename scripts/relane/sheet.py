@@ -13,16 +13,14 @@ Columns (all must be there, others are left alone):
 The Snakefile reads this file at every planning, so this module imports nothing but the standard library.
 """
 
-import csv
-import io
 import re
 from collections import Counter
 from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
 
+from relane.csvfile import read_csv, write_csv
 from relane.errors import InputError
-from relane.files import write_text
 from relane.names import CAMERAS
 
 COLUMNS = ("clip_id", "camera", "uri", "pai_root", "size", "checksum")
@@ -81,26 +79,11 @@ def read_sheet(path: str | Path) -> list[Clip]:
     unsafe id, a blank field, a size that is no number, a video named twice (both rows), no rows.
     """
     path = Path(path)
-    try:
-        text = path.read_text(encoding="utf-8-sig")
-    except FileNotFoundError:
-        raise InputError(f"{path}: no such clip sheet; scripts/resolve_clips.py writes one") from None
-    except (OSError, UnicodeDecodeError) as error:
-        raise InputError(f"{path}: cannot be read as a UTF-8 clip sheet ({error})") from None
-    reader = csv.DictReader(io.StringIO(text, newline=""), restkey="", strict=True)
-    try:
-        missing = [column for column in COLUMNS if column not in (reader.fieldnames or [])]
-        if missing:
-            raise InputError(f"{path}: missing column {', '.join(missing)}; a clip sheet has {','.join(COLUMNS)}")
-        rows = [(reader.line_num, row) for row in reader]
-    except csv.Error as error:
-        raise InputError(f"{path} line {reader.line_num}: not valid CSV ({error})") from None
+    rows = read_csv(path, COLUMNS, "scripts/resolve_clips.py writes a clip sheet", whole=True)
     clips: list[Clip] = []
     line_of: dict[str, int] = {}
-    for line, row in rows:
-        if "" in row or None in row.values():
-            raise InputError(f"{path} row {line}: has {'more' if '' in row else 'fewer'} fields than the header")
-        clip = _clip(path, line, {key: value.strip() for key, value in row.items()})
+    for row in rows:
+        clip, line = _clip(path, row.number, row.cells), row.number
         if clip.video in line_of:
             raise InputError(
                 f"{path}: rows {line_of[clip.video]} and {line} both name the video {clip.video!r}; remove one"
@@ -192,10 +175,4 @@ def write_sheet(path: str | Path, clips: Iterable[Clip]) -> None:
     clips = check_clips(clips)
     if not clips:
         raise InputError(f"{path}: no clips to write")
-    buffer = io.StringIO()
-    writer = csv.writer(buffer, lineterminator="\n")
-    writer.writerow(COLUMNS)
-    for clip in clips:
-        size = "" if clip.size is None else clip.size
-        writer.writerow([clip.clip_id, clip.camera, clip.uri, clip.pai_root, size, clip.checksum])
-    write_text(path, buffer.getvalue())
+    write_csv(path, COLUMNS, ([getattr(clip, name) for name in COLUMNS] for clip in clips))

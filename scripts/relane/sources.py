@@ -19,7 +19,6 @@ the Snakefile may resolve it at planning; the rest imports fsspec, pyarrow or th
 """
 
 import base64
-import csv
 import glob
 import json
 import logging
@@ -35,7 +34,8 @@ from typing import Any
 from urllib.parse import parse_qs
 
 from relane.addresses import reveal
-from relane.errors import InputError
+from relane.csvfile import read_csv
+from relane.errors import InputError, first_line
 from relane.files import sha256_file
 from relane.names import CAMERAS
 from relane.pai_beside import clip_index, split_pai_root, with_pai_root
@@ -221,9 +221,8 @@ def _remote_videos(source: str) -> list[Clip]:
 
 def cannot_list(source: str, error: Exception) -> InputError:
     """What to say when a store refuses to list an address."""
-    first_line = (str(error).splitlines() or [""])[0][:200]
     return InputError(
-        f"{source}: cannot be listed ({type(error).__name__}: {first_line}); check the name and your login"
+        f"{source}: cannot be listed ({type(error).__name__}: {first_line(error)}); check the name and your login"
     )
 
 
@@ -336,12 +335,9 @@ def _pai_local(source: str) -> list[Clip]:
 
 def pai_features(root: Path) -> dict[str, dict[str, str]]:
     """Rows of a dataset's features.csv by feature name. Raises InputError when it lacks a column."""
-    with open(root / "features.csv", newline="", encoding="utf-8") as file:
-        rows = list(csv.DictReader(file))
-    for column in ("feature", "directory", "chunk_path", "clip_files_in_zip"):
-        if not rows or column not in rows[0]:
-            raise InputError(f"{root / 'features.csv'}: no column {column!r}; is it a PhysicalAI-AV dataset?")
-    return {row["feature"]: row for row in rows}
+    columns = ("feature", "directory", "chunk_path", "clip_files_in_zip")
+    rows = read_csv(root / "features.csv", columns, "is it a PhysicalAI-AV dataset?")
+    return {row.cells["feature"]: row.cells for row in rows}
 
 
 def _members(root: Path, feature: dict[str, str]) -> dict[str, tuple[str, zipfile.ZipInfo]]:

@@ -11,7 +11,7 @@ import torch
 from torch import nn
 
 from relane import flash4
-from relane.errors import InputError
+from relane.errors import InputError, first_line
 
 # What `fuse` makes superfluous.
 _SEPARATE = ("to_q", "to_k", "to_v", "add_q_proj", "add_k_proj", "add_v_proj")
@@ -45,8 +45,9 @@ def speed_up(network: nn.Module, how: Speed, device: torch.device) -> None:
         try:
             network.set_attention_backend(how.attention_backend)
         except (ValueError, RuntimeError, ImportError) as error:
-            line = str(error).strip().splitlines()[0]
-            raise InputError(f"attention_backend: {how.attention_backend!r} cannot be used here: {line}") from None
+            raise InputError(
+                f"attention_backend: {how.attention_backend!r} cannot be used here: {first_line(error)}"
+            ) from None
     if how.fuse_projections:
         fuse(network)
     if how.fp8:

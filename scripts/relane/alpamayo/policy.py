@@ -1,6 +1,5 @@
 """The driving policy: camera frames and ego history in, sampled paths and their reasoning out."""
 
-import time
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -17,6 +16,7 @@ from relane.alpamayo.sampling import Noise, Sampler
 from relane.alpamayo.tokens import IMAGE_PAD, PLACEHOLDER, STOP, TEXT_PARTS, extract_text, history_bins, prompt_text
 from relane.errors import InputError
 from relane.finite import check_finite
+from relane.timer import Timer
 
 
 @dataclass(frozen=True)
@@ -133,37 +133,37 @@ class Policy:
         Raises InputError for K below 1, NaN in the history, or a sampling parameter outside its range.
         """
         self._check(history_xyz, history_rot, num_samples, max_generation_length, diffusion_steps)
-        clock = _Clock(self.device)
-        prompt = self.prompt(frames, history_xyz).to(self.device)
+        timer = Timer(self.device)
+        with timer("prepare"):
+            prompt = self.prompt(frames, history_xyz).to(self.device)
         trajectory_tokens = self.config.future_bins + self.config.history_bins
         sampler = Sampler(temperature, top_p, slice(self.token_start, self.token_start + trajectory_tokens))
-        clock.lap("prepare")
 
         def choose(step: int, logits: torch.Tensor) -> torch.Tensor:
             self._check_finite(logits, "logits of the reasoning")
             return noise.token(step, sampler.scores(logits))
 
-        reply = write_reply(
-            self.network.vlm,
-            prompt,
-            num_samples,
-            choose,
-            max_generation_length,
-            self.vocabulary,
-            None if reasoning is None else self._forced(reasoning, len(frames) * num_samples),
-            noise.one_stream,
-        )
-        clock.lap("reasoning")
+        with timer("reasoning"):
+            reply = write_reply(
+                self.network.vlm,
+                prompt,
+                num_samples,
+                choose,
+                max_generation_length,
+                self.vocabulary,
+                None if reasoning is None else self._forced(reasoning, len(frames) * num_samples),
+                noise.one_stream,
+            )
         rows = len(reply.tokens)
-        start = torch.as_tensor(flow_noise) if flow_noise is not None else noise.flow(rows, self.config.n_waypoints)
-        expert = Expert(
-            self.network,
-            Prefix(reply.cache, reply.end_offset, reply.rope_delta, reply.visible),
-            self.config.n_waypoints,
-        )
-        states, _, _ = denoise(expert, start.to(self.device), diffusion_steps or self.config.diffusion_steps)
-        clock.lap("flow")
-        return self._result(prompt, reply, states, history_xyz, history_rot, num_samples, clock.seconds)
+        with timer("flow"):
+            start = torch.as_tensor(flow_noise) if flow_noise is not None else noise.flow(rows, self.config.n_waypoints)
+            expert = Expert(
+                self.network,
+                Prefix(reply.cache, reply.end_offset, reply.rope_delta, reply.visible),
+                self.config.n_waypoints,
+            )
+            states, _, _ = denoise(expert, start.to(self.device), diffusion_steps or self.config.diffusion_steps)
+        return self._result(prompt, reply, states, history_xyz, history_rot, num_samples, timer.seconds)
 
     def rollout_many(
         self,
@@ -250,20 +250,6 @@ class Policy:
             reply=reply,
             states=states,
         )
-
-
-class _Clock:
-    """Seconds per phase; waits for the GPU so that a phase owns its own work."""
-
-    def __init__(self, device: torch.device) -> None:
-        self.device, self.seconds = device, {}
-        self.last = time.perf_counter()
-
-    def lap(self, name: str) -> None:
-        if self.device.type == "cuda":
-            torch.cuda.synchronize(self.device)
-        now = time.perf_counter()
-        self.seconds[name], self.last = now - self.last, now
 
 
 def load_policy(folder: str | Path, device: str = "cpu", dtype: str = "float32") -> Policy:

@@ -1,6 +1,5 @@
 """A run's rollouts into a table (a row per clip and arm) and a summary per arm, with what may be concluded from it."""
 
-import zipfile
 from collections import defaultdict
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
@@ -16,6 +15,7 @@ from relane.effects.pairs import by_clip, instants, minus, names
 from relane.effects.statistics import FEWEST, FEWEST_FOR_MEAN, LEVEL, holm, share_above, summarize
 from relane.errors import InputError
 from relane.files import read_json
+from relane.npz import load_npz
 
 ENERGY_PERMUTATIONS = 999
 MARGIN = 0.1  # metres: a clip whose paths stay within it counts as not moved
@@ -77,16 +77,9 @@ def read_rollout(path: str | Path) -> Rollout | None:
         raise InputError(f"{path}: expected a JSON object, as drive.py writes it")
     if record.get("success") is False:
         return None
-    try:
-        with np.load(data, allow_pickle=False) as arrays:
-            pred, truth = (np.asarray(arrays[name], np.float64) for name in ("pred_xyz", "gt_future_xyz"))
-            history = np.asarray(arrays["ego_history_xyz"] if "ego_history_xyz" in arrays else np.zeros((1, 3)))
-    except FileNotFoundError:
-        raise InputError(f"{data}: no such file; it belongs beside {path.name}") from None
-    except (KeyError, ValueError, OSError, zipfile.BadZipFile) as error:
-        raise InputError(
-            f"{data}: not an NPZ with pred_xyz and gt_future_xyz ({error}); drive this arm again"
-        ) from None
+    arrays = load_npz(data, ("pred_xyz", "gt_future_xyz"), "drive this arm again")
+    pred, truth = (np.asarray(arrays[name], np.float64) for name in ("pred_xyz", "gt_future_xyz"))
+    history = np.asarray(arrays.get("ego_history_xyz", np.zeros((1, 3))))
     if pred.ndim != 3 or truth.shape != pred.shape[1:] or not len(pred) or pred.shape[2] < 2:
         raise InputError(f"{data}: pred_xyz {pred.shape} and gt_future_xyz {truth.shape}: need (K, T, 3) and (T, 3)")
     if not (np.isfinite(pred).all() and np.isfinite(truth).all()):

@@ -11,7 +11,7 @@ from safetensors import SafetensorError
 from safetensors.torch import load_file, save_file
 
 from relane import noise
-from relane.errors import InputError
+from relane.errors import InputError, first_line
 from relane.files import atomic_file, read_json, write_json
 
 # Attention projections of the double-stream blocks (all four) and of the single-stream ones (no to_out there).
@@ -69,7 +69,7 @@ def load(transformer: FluxTransformer2DModel, folder: Path) -> None:
     try:
         tensors = {name.removeprefix(PEFT_PREFIX): tensor for name, tensor in load_file(folder / WEIGHTS).items()}
     except (OSError, SafetensorError) as error:
-        raise InputError(f"{folder / WEIGHTS}: cannot be read ({str(error).splitlines()[0]})") from None
+        raise InputError(f"{folder / WEIGHTS}: cannot be read ({first_line(error)})") from None
     wanted = {name: tuple(tensor.shape) for name, tensor in state(transformer).items()}
     other = sorted(set(wanted) ^ set(tensors))
     if other:

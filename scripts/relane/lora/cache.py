@@ -22,7 +22,7 @@ from tqdm import tqdm
 from relane import dataset, noise
 from relane.dataset import Row
 from relane.digest import weights_digest
-from relane.errors import InputError
+from relane.errors import InputError, first_line
 from relane.files import atomic_file, sha256_file
 from relane.finite import check_finite
 from relane.fluxfill import MOST_TOKENS, window_for
@@ -49,8 +49,9 @@ def load_part(folder: str | Path, part: str, dtype: torch.dtype | None = None):
             return FluxFillPipeline.from_pretrained(str(folder), transformer=None, **options)
         return CLASSES[part].from_pretrained(str(folder), subfolder=part, **options)
     except (OSError, ValueError, RuntimeError, SafetensorError) as error:
-        line = (str(error).strip() or type(error).__name__).splitlines()[0][:300]
-        raise InputError(f"{folder}: its {part} does not load: {line}; is it a whole FLUX.1-Fill folder?") from None
+        raise InputError(
+            f"{folder}: its {part} does not load: {first_line(error, 300)}; is it a whole FLUX.1-Fill folder?"
+        ) from None
 
 
 def _digest(*parts: object) -> str:

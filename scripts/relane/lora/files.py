@@ -17,7 +17,7 @@ from diffusers import FluxFillPipeline
 from peft.utils.other import get_pattern_key
 from safetensors import SafetensorError, safe_open
 
-from relane.errors import InputError
+from relane.errors import InputError, first_line
 from relane.files import read_json
 from relane.finite import check_tensors
 
@@ -43,8 +43,7 @@ def load_lora(pipe: FluxFillPipeline, lora: str | Path, scale: float) -> list[st
     try:
         state, said = _state(pipe, file)
     except _FAULTS as error:
-        line = (str(error).strip() or type(error).__name__).splitlines()[0][:200]
-        raise InputError(f"{file}: not a readable LoRA ({type(error).__name__}: {line})") from None
+        raise InputError(f"{file}: not a readable LoRA ({type(error).__name__}: {first_line(error)})") from None
     check_tensors(state, file)
     state, more = _fitting(pipe, state, file)
     said += more

@@ -4,7 +4,6 @@ Files that every run of these videos and arms leaves are required; what only som
 pictures, plots) is shown where it is there. Unknown keys are ignored.
 """
 
-import csv
 import re
 from collections.abc import Sequence
 from dataclasses import dataclass, field
@@ -14,6 +13,7 @@ from urllib.parse import quote
 
 from relane import layout
 from relane.arms import FLOOR, ORIGINAL
+from relane.csvfile import read_csv
 from relane.errors import InputError
 from relane.files import read_json
 from relane.report import tables
@@ -187,16 +187,7 @@ class Rollouts:
 
 
 def _rows(path: Path, *columns: str) -> list[dict[str, str]]:
-    try:
-        with open(path, newline="", encoding="utf-8") as file:
-            reader = csv.DictReader(file)
-            rows = list(reader)
-    except FileNotFoundError:
-        raise InputError(f"{path}: no such file; the report of this run needs it, so make it first") from None
-    missing = [column for column in columns if column not in (reader.fieldnames or [])]
-    if missing:
-        raise InputError(f"{path}: no column {missing[0]!r}; make it again")
-    return rows
+    return [row.cells for row in read_csv(path, columns, "the report of this run needs it, so make it first")]
 
 
 def _file(path: Path, name: str) -> Media:

@@ -8,11 +8,11 @@ from typing import Any, Protocol
 import torch
 from diffusers import CogVideoXDDIMScheduler, CogVideoXDPMScheduler
 
+from relane.timer import Timer
 from relane.videopainter.background import Background
 from relane.videopainter.networks import joint_mask, token_mask
 from relane.videopainter.options import Options
 from relane.videopainter.sharing import Posteriors
-from relane.videopainter.watch import Stopwatch
 from relane.videopainter.windows import Plan
 
 # Called with a name such as "w0_s1_model_out" and a tensor, for comparison with reference outputs.
@@ -58,7 +58,7 @@ class Run:
     draws: Draws
     rotary: tuple[torch.Tensor, torch.Tensor] | None
     trace: Trace
-    watch: Stopwatch
+    timer: Timer
     shared: Posteriors | None
     start: torch.Tensor
     guidance_per_step: list[float] = field(default_factory=list)

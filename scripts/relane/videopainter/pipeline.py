@@ -18,13 +18,13 @@ from tqdm import tqdm
 
 from relane.errors import InputError
 from relane.finite import check_finite, origin
+from relane.timer import Timer
 from relane.videopainter import latents as codec
 from relane.videopainter.denoise import Denoiser, Draws, Memory, Run, Trace, Window
 from relane.videopainter.networks import CogvideoXBranchModel, VideoPainterTransformer
 from relane.videopainter.offload import Parked
 from relane.videopainter.options import Options
 from relane.videopainter.sharing import Posteriors
-from relane.videopainter.watch import Stopwatch
 from relane.videopainter.windows import FRAMES_PER_LATENT, Plan, latent_frames, ramp
 
 # Frames (F, H, W, 3) uint8 and masks (F, H, W) bool, True = inpaint, of the frames from `start` to `stop`.
@@ -87,7 +87,7 @@ class VideoPainter:
         options: Options,
         draws: Draws,
         trace: Trace = lambda name, tensor: None,
-        watch: Stopwatch | None = None,
+        timer: Timer | None = None,
         shared: Posteriors | None = None,
     ) -> Iterator[np.ndarray]:
         """Paint a clip; yields pieces (n, H, W, 3) float32 in [0, 1], in order, `plan.frames` frames in all.
@@ -105,7 +105,7 @@ class VideoPainter:
             draws,
             self._rotary(options, plan.length),
             trace,
-            watch or Stopwatch(self.device),
+            timer or Timer(self.device),
             shared,
             start=codec.video_tensor(image[None], *self.size)[:, :, 0],
         )
@@ -120,7 +120,7 @@ class VideoPainter:
         """Decode each window apart; where windows overlap the new one fades in. Yields what is final."""
         pending = np.zeros((0, *self.size, 3), np.float32)
         for index, latents, window in self._paint(run, read):
-            with run.watch("decode"), self._working(self.vae):
+            with run.timer("decode"), self._working(self.vae):
                 painted = np.concatenate(list(codec.decode(self.vae, latents)))
             overlap = len(pending)
             fade_in = ramp(overlap)[:, None, None, None]
@@ -149,7 +149,7 @@ class VideoPainter:
         run.trace("final_latents", final)
         pieces = codec.decode(self.vae, final)
         while True:
-            with run.watch("decode"), self._working(self.vae):
+            with run.timer("decode"), self._working(self.vae):
                 piece = next(pieces, None)
             if piece is None:
                 return
@@ -162,12 +162,12 @@ class VideoPainter:
         memory: Memory | None = None
         with tqdm(total=options.steps * len(plan.starts), desc="denoise", disable=None, leave=False) as progress:
             for index, start in enumerate(plan.starts):
-                with run.watch("read"):
+                with run.timer("read"):
                     frames, masks = read(start, start + plan.length)
-                with run.watch("encode"), self._working(self.vae):
+                with run.timer("encode"), self._working(self.vae):
                     window = self._encode(run, index, frames, masks)
                 keep = options.prev_clip_weight > 0 and plan.step(index) > 0
-                with run.watch("denoise"), self._working(self.transformer), self._working(self.branch):
+                with run.timer("denoise"), self._working(self.transformer), self._working(self.branch):
                     latents, memory = denoise(run, index, window, memory, keep, progress.update)
                 self._check(latents, index)
                 if memory is not None and self.offload != "none":

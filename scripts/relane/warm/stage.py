@@ -22,7 +22,7 @@ from types import ModuleType
 from typing import Any
 
 from relane.digest import code_digest
-from relane.errors import InputError
+from relane.errors import InputError, first_line
 from relane.memory import gpu_peak, reset_gpu_peaks, reset_host_peak
 
 # CUDA's libraries and torch's CPU allocator raise plain RuntimeErrors when memory runs out.
@@ -152,5 +152,5 @@ def out_of_memory(error: BaseException, name: str, hint: str) -> str:
     where = f"GPU {gpu}" if gpu and not isinstance(error, MemoryError) else "this machine"
     peak = gpu_peak()
     said = f", with {peak / 2**30:.1f} GiB in use at its peak" if peak else ""
-    first = next(iter(str(error).splitlines()), type(error).__name__)
+    first = first_line(error)
     return f"{name}: out of memory on {where}{said}. " + (f"To lower it: {hint}. " if hint else "") + f"({first})"
