@@ -137,6 +137,11 @@ localrules:
     all,
 
 
+def grows(mem_mb: int):
+    """Host memory in MB as a resource: half as much again with every try, where a scheduler ends what takes more."""
+    return lambda wildcards, attempt: int(mem_mb * (1 + attempt) / 2)
+
+
 def end_workers() -> None:
     """Let the workers go that no other run uses. They would by themselves, soon after this process has ended."""
     if config["workers"]["enabled"]:

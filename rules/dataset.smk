@@ -65,6 +65,8 @@ rule dataset_frames:
     priority: 92
     resources:
         gpu=1,
+        mem_mb=grows(32000),
+        runtime=120,
         device=config["devices"]["sam2"],
     params:
         numbers=config["dataset"]["frames"],
@@ -94,6 +96,8 @@ rule caption_frames:
     priority: 91
     resources:
         gpu=1,
+        mem_mb=grows(48000),
+        runtime=120,
         device=config["devices"]["critic"],
     params:
         flags=flags("dataset", leave_out=("frames",)),

@@ -152,6 +152,8 @@ rule drive_arm:
     priority: 50
     resources:
         gpu=1,
+        mem_mb=grows(64000),
+        runtime=30,
         device=config["devices"]["driver"],
     params:
         flags=flags("drive", leave_out=DRIVE_PLAN),

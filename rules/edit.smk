@@ -34,6 +34,8 @@ rule first_frame:
     priority: 80
     resources:
         gpu=1,
+        mem_mb=grows(96000),
+        runtime=60,
         device=config["devices"]["painter"],
         critic_device=config["devices"]["critic"],
     params:
@@ -73,6 +75,8 @@ rule edit_video:
     priority: 70
     resources:
         gpu=1,
+        mem_mb=grows(64000),
+        runtime=60,
         device=config["devices"]["editor"],
     params:
         flags=flags("video"),

@@ -39,6 +39,8 @@ rule train_lora:
     retries: 2
     resources:
         gpu=1,
+        mem_mb=grows(64000),
+        runtime=1440,
         device=config["devices"]["painter"],
     params:
         dataset=subpath(input[0], parent=True),

@@ -28,6 +28,8 @@ rule segment_road:
     priority: 90
     resources:
         gpu=1,
+        mem_mb=grows(32000),
+        runtime=120,
         device=config["devices"]["sam2"],
     params:
         folder=subpath(output.npz, parent=True),

@@ -26,6 +26,8 @@ rule evaluate_edit:
     priority: 60
     resources:
         gpu=1,
+        mem_mb=grows(16000),
+        runtime=120,
         device=config["devices"]["quality"],
     params:
         flags=flags("quality"),

@@ -192,7 +192,7 @@ def test_arms_driven_together_are_one_job_a_clip_and_instant(workspace):
 def test_arms_that_need_the_originals_words_are_driven_after_it(workspace):
     jobs = plan(workspace, "drive", **settings(workspace, 1, drive={"together": True, "reasoning": "both"}))
     assert len(jobs.of("drive_arms")) == 1
-    assert {job["wildcards"]["variant"] for job in jobs.of("drive_arm")} == {"_shared"}
+    assert {job["wildcards"]["rollout"] for job in jobs.of("drive_arm")} == {"t0_5100000_shared"}
     assert len(jobs.of("drive_arm")) == 3
     with pytest.raises(pytest.fail.Exception, match=r"drive\.together"):
         plan(workspace, "drive", **settings(workspace, 1, drive={"together": True, "reasoning": "shared"}))
