@@ -7,8 +7,11 @@ import draw_overlay
 import drive
 import numpy as np
 import pytest
+import torch
 
+from relane.alpamayo.sampling import KeyedNoise
 from relane.alpamayo.scene import CAMERAS, open_edited
+from relane.alpamayo.tokens import STOP
 from relane.errors import InputError
 from relane.files import read_json
 from relane.video import probe
@@ -231,6 +234,27 @@ def test_an_incomplete_reply_is_recorded_not_hidden(rollout, tmp_path: Path) -> 
     record, data = rollout(max_generation_length=2)
     assert (record["complete"], record["complete_share"]) == ([False] * 3, 0.0)
     assert not data["complete"].any()
+
+
+@pytest.mark.parametrize("written", ["<|im_end|>", "!", "<|image_pad|>", "<|im_start|>"])
+def test_replies_that_nobody_can_read_stop_the_job_and_name_what_made_them(
+    rollout, models, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, written: str
+) -> None:
+    write_clip(tmp_path)
+    token = models.policy.tokenizer.convert_tokens_to_ids(written)
+    monkeypatch.setattr(KeyedNoise, "token", lambda self, step, scores: torch.full((len(scores),), token))
+    said = r"alpamayo: none of its 3 replies can be read, .*float32, top_p 0\.98, .*max_generation_length 4"
+    with pytest.raises(InputError, match=said):
+        rollout(max_generation_length=4)
+    assert not list(tmp_path.glob("inference.json")) + list(tmp_path.glob("vis_data.npz"))
+
+
+def test_one_reply_that_can_be_read_is_enough(rollout, models, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    write_clip(tmp_path)
+    stop, lost = models.policy.tokenizer.convert_tokens_to_ids([STOP, "<|im_end|>"])
+    monkeypatch.setattr(KeyedNoise, "token", lambda self, step, scores: torch.tensor([lost, stop, lost]))
+    record, _ = rollout(max_generation_length=4)
+    assert record["complete"] == [False, True, False]
 
 
 def test_without_a_sidecar_times_are_assumed_and_said_to_be(rollout, tmp_path: Path) -> None:
