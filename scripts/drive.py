@@ -7,7 +7,7 @@ The clip's other cameras, its ego motion and the recorded future come from the P
 by time, the last ones at or before t0 - 0.3, -0.2, -0.1 and 0 s. Random numbers are keyed by (seed, noise key, clip,
 t0, sample, step): every arm that is run with the same noise key shares them, however long its replies are. With
 --record-failures true a clip that cannot be driven at t0 leaves a record that says why (`success: false`) and an empty
-NPZ. A reply that is cut at its limit is recorded as incomplete; where none of an arm's replies can be read, the job fails.
+NPZ. A reply that is cut at its limit is recorded as incomplete; an arm of which no reply can be read fails the job.
 """
 
 import argparse
@@ -171,7 +171,7 @@ def _drive(args: argparse.Namespace, arms: list[argparse.Namespace], models: Mod
             yield failure(arm, scene), {}
             continue
         rollout = next(rollouts)
-        refuse_unreadable(models.policy, rollout, _options(args))
+        refuse_unreadable(models.policy, rollout, _options(arm))
         record = result(arm, models, scene, rollout, seconds)
         yield record | {"arms_in_call": together}, vis_data(scene, rollout, args.save_frames)
 

@@ -243,7 +243,9 @@ def test_replies_that_nobody_can_read_stop_the_job_and_name_what_made_them(
     write_clip(tmp_path)
     token = models.policy.tokenizer.convert_tokens_to_ids(written)
     monkeypatch.setattr(KeyedNoise, "token", lambda self, step, scores: torch.full((len(scores),), token))
-    said = r"alpamayo: none of its 3 replies can be read, .*float32, top_p 0\.98, .*max_generation_length 4"
+    said = (
+        r"alpamayo: none of its 3 replies can be read, .*float32, arm yellow, .*top_p 0\.98, .*max_generation_length 4"
+    )
     with pytest.raises(InputError, match=said):
         rollout(max_generation_length=4)
     assert not list(tmp_path.glob("inference.json")) + list(tmp_path.glob("vis_data.npz"))
