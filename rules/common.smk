@@ -76,7 +76,8 @@ def read_edited() -> dict[tuple[str, str], relane_edited.EditedFile]:
         return {}
     found = relane_edited.load(config["drive"]["videos"], config["drive"]["video_name"])
     chosen = relane_edited.of_clips(found, DRIVABLE, EDIT_ARMS)
-    relane_edited.check_local(chosen)
+    if workflow.is_main_process:
+        relane_edited.check_sizes(chosen, remote=not config["drive"]["videos"].endswith(".csv"))
     hidden = [dataclasses.replace(file, uri=hide(file.uri), sidecar=hide(file.sidecar)) for file in chosen]
     return {(file.arm, file.video): file for file in hidden}
 
