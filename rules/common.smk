@@ -241,12 +241,14 @@ def check_edits() -> None:
 
 
 def check_checkpoints() -> None:
-    """Before the first job of a real run on this machine: what all that is to come needs is there."""
+    """Before the first job of a real run on this machine: the weights and packages of all that is to come are there."""
     if workflow.is_main_process and workflow.local_exec:
-        rules_to_come = {job.rule.name for job in workflow.dag.needrun_jobs()}
+        planned = {job.rule.name for job in workflow.dag.needrun_jobs()}
         try:
             if config["workers"]["enabled"]:
                 places.folder()
-            config_check.check_checkpoints(config, rules_to_come, EDIT_ARMS, CLIPS)
+            rules_to_come = config_check.to_come(config, planned, EDIT_ARMS, CLIPS)
+            config_check.check_checkpoints(config, rules_to_come)
+            relane_optional.check_packages(config, rules_to_come)
         except InputError as error:
             raise WorkflowError(str(error)) from None
