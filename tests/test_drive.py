@@ -16,23 +16,7 @@ from relane.errors import InputError
 from relane.files import read_json
 from relane.video import probe
 from tests.alpamayo import small_pai
-from tests.rollouts import T0, VIDEO, arguments, roll, write_clip
-
-
-@pytest.fixture(scope="module")
-def root(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    return small_pai.write(tmp_path_factory.mktemp("pai") / "dataset")
-
-
-@pytest.fixture(scope="module")
-def models(tiny):
-    return drive.load(drive.parser().parse_args(arguments(Path("none"), Path("none"), tiny)))
-
-
-@pytest.fixture
-def rollout(root: Path, tiny, models, tmp_path: Path):
-    """rollout(folder, **flags) drives one arm and returns its JSON and NPZ."""
-    return lambda folder=tmp_path, **changes: roll(models, arguments(root, folder, tiny, **changes))
+from tests.rollouts import T0, VIDEO, arguments, write_clip
 
 
 def test_one_arm_gives_the_record_and_the_arrays(rollout, tmp_path: Path) -> None:
