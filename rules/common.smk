@@ -181,7 +181,9 @@ def weights(*names: str):
 def checkpoint_digests(names) -> dict[str, str]:
     """The digests of those checkpoints that are configured."""
     configured = {name: config["checkpoints"][name] for name in sorted(names) if config["checkpoints"][name]}
-    return {name: (lora_digest if name == "videopainter_id" else weights_digest)(path) for name, path in configured.items()}
+    return {
+        name: (lora_digest if name == "videopainter_id" else weights_digest)(path) for name, path in configured.items()
+    }
 
 
 def record_flags(records: str | list[str]) -> str:
