@@ -208,11 +208,12 @@ def _video(folder: Path, name: str, arms: Sequence[str], rollouts: Rollouts, ext
     record = _record(sidecar)
     if "clip_id" not in record or "camera" not in record:
         raise InputError(f"{sidecar}: no clip_id or camera; make it again with prepare_clip.py")
+    region = layout.below(folder, layout.REGION_JSON, video=name)  # only of videos that are edited here
     video = Video(
         name=name,
         clip_id=str(record["clip_id"]),
         camera=str(record["camera"]),
-        facts=tables.clip_facts(record),
+        facts=tables.clip_facts(record) + (tables.region_facts(_record(region)) if region.is_file() else []),
         source=_file(layout.below(folder, layout.CLIP, video=name), f"{name}/source.mp4"),
         arms=[],
         plots=rollouts.plots_of(str(record["clip_id"])),
