@@ -17,8 +17,8 @@ sys.path.insert(0, str(Path(__file__).parents[1] / "scripts"))
 import numpy as np
 import torch
 
-from relane.alpamayo.policy import Policy, Rollout, load_policy
-from relane.alpamayo.sampling import KeyedNoise, Noise, SequentialNoise
+from relane.drivers.alpamayo.policy import Policy, Rollout, load_policy
+from relane.drivers.alpamayo.sampling import KeyedNoise, Noise, SequentialNoise
 
 ROOT = Path(__file__).parents[1]
 SAMPLING = {"temperature": 0.6, "top_p": 0.98, "max_generation_length": 64}

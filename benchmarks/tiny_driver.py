@@ -21,9 +21,9 @@ sys.path.insert(0, str(Path(__file__).parents[1] / "scripts"))
 import numpy as np
 
 from relane import cli, noise
-from relane.alpamayo.metrics import ade, distances, min_ade_of
-from relane.alpamayo.policy import Policy, Rollout, load_policy
-from relane.alpamayo.sampling import KeyedNoise
+from relane.drivers.alpamayo.policy import Policy, Rollout, load_policy
+from relane.drivers.alpamayo.sampling import KeyedNoise
+from relane.drivers.path_metrics import ade, distances, min_ade_of
 from relane.lanes import Attributes
 from relane.pai import decode_frames
 from relane.tiny.learning.drives import ego

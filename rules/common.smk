@@ -27,7 +27,7 @@ from relane import paths as relane_paths
 from relane.addresses import hide, hide_all
 from relane.digest import code_digest, lora_digest, weights_digest
 from relane.errors import InputError
-from relane.names import READ_BY_DRIVER
+from relane.drivers import DRIVERS, driver_module, sights
 from relane.sheet import Clip, check_clips, not_driven, read_sheet
 from relane.sources import resolve_local
 from relane.warm import client as warm_workers
@@ -86,8 +86,9 @@ def read_edited() -> dict[tuple[str, str], relane_edited.EditedFile]:
 
 try:
     CLIPS, INSTRUCTIONS = read_inputs()
-    # Videos with ego motion, of cameras that the driving model reads.
-    READ = READ_BY_DRIVER[config["drive"]["cameras"]]
+    # Videos with ego motion, of cameras that a driving model reads.
+    SIGHTS = sights(config)
+    READ = {camera for sight in SIGHTS.values() for camera in sight.cameras}
     DRIVABLE = [video for video, clip in CLIPS.items() if clip.drivable and clip.camera in READ]
     MADE_HERE = relane_arms.arms_of(config["arms"], INSTRUCTIONS)
     EXTERNAL = read_edited()
@@ -117,8 +118,6 @@ RECORDED = f"{shlex.quote(PYTHON)} {shlex.quote(str(SCRIPTS / 'recorded.py'))}"
 RECORD_FAILURES = relane_config.flags({"record_failures": config["clip"]["record_failures"]})
 
 RUN = config["run"]
-# The driving models, by name; each has its own folder of rollouts.
-DRIVERS = ["alpamayo_r1"]
 # The instants to plan at.
 T0_US = config_check.instants(config["clip"])
 
@@ -131,7 +130,7 @@ wildcard_constraints:
     instruction=rf"(?!(?:{'|'.join([relane_arms.ORIGINAL, relane_arms.FLOOR, *EXTERNAL_ARMS])})/)[a-z0-9][a-z0-9-]*",
     external="|".join(EXTERNAL_ARMS) or "(?!)",
     arm=r"[a-z0-9][a-z0-9-]*",
-    driver="|".join(DRIVERS),
+    driver="|".join(SIGHTS),
 
 
 localrules:
@@ -174,9 +173,9 @@ def flags(section: str, leave_out: tuple[str, ...] = ()):
     return as_is(relane_config.flags(IDENTITY[section], leave_out))
 
 
-def code(script: str) -> str:
-    """The digest of a script and of the library modules that it imports."""
-    return code_digest(SCRIPTS / script)
+def code(script: str, *modules: str) -> str:
+    """The digest of a script and of the library modules that it imports; those imported by name are given."""
+    return code_digest(SCRIPTS / script, *modules)
 
 
 def weights(*names: str):

@@ -82,32 +82,34 @@ def arm_named(name: str) -> relane_arms.Arm:
     return ARMS.get(name) or relane_arms.Arm(name, relane_arms.kind_of(name))
 
 
-def replaced_videos(run: str, arm: str, clip: str) -> list[str]:
+def replaced_videos(wildcards, arm: str) -> list[str]:
     """The cameras of a clip that an arm replaces, all in one rollout; the front comes first, overlays are drawn on it.
 
     Of a clip's several cameras some may show too little road to be edited: those stay as they are, in every arm.
     """
+    clip, read = wildcards.clip, SIGHTS[wildcards.driver].cameras
     if arm in EXTERNAL_ARMS:
         videos = [video for video in videos_of(clip) if (arm, video) in EXTERNAL]
     else:
-        videos = [video for video in videos_of(clip) if video in DRIVABLE]
+        videos = [video for video in videos_of(clip) if video in DRIVABLE and CLIPS[video].camera in read]
         if len(videos) > 1:
-            usable = set(usable_videos(run) if EDIT_ARMS else prepared_videos(run))
+            usable = set(usable_videos(wildcards.run) if EDIT_ARMS else prepared_videos(wildcards.run))
             videos = [video for video in videos if video in usable]
     if not videos:
         raise WorkflowError(f"{clip}: nothing to drive in arm {arm}: no video of it, or no ego motion with the clip")
     return sorted(videos, key=lambda video: CLIPS[video].camera != "camera_front_wide_120fov")
 
 
-def arm_videos(run: str, arm: str, clip: str) -> list[str]:
-    """An arm's videos of a clip."""
-    return expand(layout.EDITED, run=run, instruction=arm_named(arm).video_arm, video=replaced_videos(run, arm, clip))
+def arm_videos(wildcards, arm: str) -> list[str]:
+    """An arm's videos of a rollout's clip."""
+    videos = replaced_videos(wildcards, arm)
+    return expand(layout.EDITED, run=wildcards.run, instruction=arm_named(arm).video_arm, video=videos)
 
 
-def arm_sidecars(run: str, arm: str, clip: str) -> list[str]:
+def arm_sidecars(wildcards, arm: str) -> list[str]:
     """The times of the frames of those videos."""
     pattern = layout.EXTERNAL_JSON if arm in EXTERNAL_ARMS else layout.CLIP_JSON
-    return expand(pattern, run=run, external=arm, video=replaced_videos(run, arm, clip))
+    return expand(pattern, run=wildcards.run, external=arm, video=replaced_videos(wildcards, arm))
 
 
 def reasoning_of(wildcards) -> str:
@@ -139,8 +141,8 @@ def pai_root_of(wildcards) -> str:
 rule drive_arm:
     """K rollouts of the driving model on one arm of one clip, with noise that all arms share."""
     input:
-        videos=lambda wildcards: arm_videos(wildcards.run, wildcards.arm, wildcards.clip),
-        sidecars=lambda wildcards: arm_sidecars(wildcards.run, wildcards.arm, wildcards.clip),
+        videos=lambda wildcards: arm_videos(wildcards, wildcards.arm),
+        sidecars=lambda wildcards: arm_sidecars(wildcards, wildcards.arm),
         original=original_rollout,
     output:
         results=layout.ROLLOUT,
@@ -155,6 +157,8 @@ rule drive_arm:
         mem_mb=grows(64000),
         runtime=30,
         device=config["devices"]["driver"],
+        checkpoint=lambda wildcards: config["checkpoints"][driver_module(wildcards.driver).CHECKPOINT],
+        module=lambda wildcards: DRIVERS[wildcards.driver],
     params:
         flags=flags("drive", leave_out=DRIVE_PLAN),
         pai_root=pai_root_of,
@@ -165,14 +169,15 @@ rule drive_arm:
         frame_choice=IDENTITY["clip"]["frame_choice"],
         reasoning=reasoning_of,
         reasoning_from=lambda wildcards, input: relane_config.flags({"reasoning_from": str(input.original) or None}),
-        weights=weights("alpamayo"),
+        weights=lambda wildcards: json.dumps(checkpoint_digests([driver_module(wildcards.driver).CHECKPOINT])),
         records=lambda wildcards, output: record_flags(output.results),
-        code=code("drive.py"),
+        code=lambda wildcards: code("drive.py", DRIVERS[wildcards.driver]),
     shell:
-        "{ON_GPU} {params.records} --weights {params.weights:q}"
+        "{ON_GPU} {params.records} --weights {params.weights:q} --module {resources.module}"
         " {SCRIPTS:q}/drive.py --pai-root {params.pai_root:q}"
         " --clip-id {wildcards.clip:q} --videos {input.videos:q} --clip-jsons {input.sidecars:q} --arm {params.arms:q}"
-        " --noise-key {params.noise_keys:q} --t0-us {params.t0_us} --alpamayo {config[checkpoints][alpamayo]:q} {params.flags}"
+        " --noise-key {params.noise_keys:q} --t0-us {params.t0_us} {params.flags}"
+        " --driver {wildcards.driver} --checkpoint {resources.checkpoint:q}"
         " --frame-choice {params.frame_choice} --reasoning {params.reasoning} {params.reasoning_from} --device {resources.device}"
         " --output {output.results:q} --vis-data {output.data:q} > {log:q} 2>&1"
 
@@ -182,10 +187,8 @@ if TOGETHER:
     # All arms of a clip in one batch, which takes hardly longer than one arm; a changed arm drives all again.
     use rule drive_arm as drive_arms with:
         input:
-            videos=lambda wildcards: [
-                video for arm in TOGETHER for video in arm_videos(wildcards.run, arm, wildcards.clip)
-            ],
-            sidecars=lambda wildcards: arm_sidecars(wildcards.run, relane_arms.ORIGINAL, wildcards.clip),
+            videos=lambda wildcards: [video for arm in TOGETHER for video in arm_videos(wildcards, arm)],
+            sidecars=lambda wildcards: arm_sidecars(wildcards, relane_arms.ORIGINAL),
             original=[],
         output:
             results=expand(layout.ROLLOUT, arm=TOGETHER, allow_missing=True),
@@ -206,8 +209,8 @@ if TOGETHER:
 rule draw_overlay:
     """Paths over the arm's video by the clip's own f-theta calibration, beside the original arm's path."""
     input:
-        video=lambda wildcards: arm_videos(wildcards.run, wildcards.arm, wildcards.clip)[0],
-        sidecar=lambda wildcards: arm_sidecars(wildcards.run, wildcards.arm, wildcards.clip)[0],
+        video=lambda wildcards: arm_videos(wildcards, wildcards.arm)[0],
+        sidecar=lambda wildcards: arm_sidecars(wildcards, wildcards.arm)[0],
         result=layout.ROLLOUT,
         data=layout.ROLLOUT_DATA,
         original=lambda wildcards: original_of(layout.ROLLOUT_DATA, wildcards),
@@ -230,12 +233,18 @@ rule draw_overlay:
         " --original-vis-data {input.original:q} --output {output.video:q} > {log:q} 2>&1"
 
 
-def driven_clips(run: str) -> list[str]:
-    """The clips that can be driven: ego motion, and, where something is edited here, enough road."""
+def driven_clips(run: str, driver: str | None = None) -> list[str]:
+    """The clips that can be driven: ego motion, and, where something is edited here, enough road.
+
+    With `driver`, those of which it reads a camera that the sheet names.
+    """
     if not config["drive"]["enabled"]:
         return []
     videos = usable_videos(run) if EDIT_ARMS else prepared_videos(run)
-    return list(dict.fromkeys(CLIPS[video].clip_id for video in videos if video in DRIVABLE))
+    read = SIGHTS[driver].cameras if driver else READ
+    return list(
+        dict.fromkeys(CLIPS[video].clip_id for video in videos if video in DRIVABLE and CLIPS[video].camera in read)
+    )
 
 
 def rollouts(run: str, pattern: str, words: bool = True, clips: list[str] | None = None) -> list[str]:
@@ -244,12 +253,14 @@ def rollouts(run: str, pattern: str, words: bool = True, clips: list[str] | None
     `words`: whether the second rollouts, with the original arm's words, are among them. `clips`: only of these.
     """
     files = []
-    for clip in driven_clips(run) if clips is None else clips:
+    for driver, clip in [(driver, clip) for driver in SIGHTS for clip in driven_clips(run, driver)]:
+        if clips is not None and clip not in clips:
+            continue
         external = [arm for arm, video in EXTERNAL if CLIPS[video].clip_id == clip]
         for arm in [arm for arm in ARMS if arm in MADE_HERE or arm in external]:
             both = words and config["drive"]["reasoning"] == "both" and arm != relane_arms.ORIGINAL
             names = [layout.rollout_name(t0, shared) for shared in ([False, True] if both else [False]) for t0 in T0_US]
-            files += expand(pattern, run=run, driver=DRIVERS, arm=arm, clip=clip, rollout=names)
+            files += expand(pattern, run=run, driver=driver, arm=arm, clip=clip, rollout=names)
     return files
 
 

@@ -89,7 +89,7 @@ rule page:
         total=lambda wildcards: len(usable_videos(wildcards.run)),
         arms=list(ARMS),
         external=EXTERNAL_ARMS,
-        driver=DRIVERS[0],
+        driver=next(iter(SIGHTS)),
         clips=lambda wildcards: shown_clips(wildcards.run),
         reason=no_driving_reason(),
         instructions=INSTRUCTIONS,

@@ -75,7 +75,7 @@ def _beside(args: argparse.Namespace, data: Path) -> argparse.Namespace:
 
 def run(args: argparse.Namespace) -> None:
     """Draw one rollout. Raises InputError when a file is missing or does not belong to the rollout."""
-    from relane.alpamayo.scene import open_edited
+    from relane.drivers.scene import open_edited
     from relane.files import read_json
     from relane.overlay import draw_notes
     from relane.video import iter_frames, probe, write_video

@@ -4,8 +4,8 @@ Several arms go through the model in one batch, which takes hardly longer than o
 --vis-data then have a value an arm, and --videos the first arm's videos, then the second's, and so on.
 
 The clip's other cameras, its ego motion and the recorded future come from the PhysicalAI-AV data set. Frames are taken
-by time, the last ones at or before t0 - 0.3, -0.2, -0.1 and 0 s. Random numbers are keyed by (seed, noise key, clip,
-t0, sample, step): every arm that is run with the same noise key shares them, however long its replies are. With
+by time, the last ones at or before each instant that the driver reads. Random numbers are keyed by (seed, noise key,
+clip, t0, sample, step): every arm that is run with the same noise key shares them, however long its replies are. With
 --record-failures true a clip that cannot be driven at t0 leaves a record that says why (`success: false`) and an empty
 NPZ. A reply that is cut at its limit is recorded as incomplete; an arm of which no reply can be read fails the job.
 """
@@ -19,16 +19,16 @@ from typing import TYPE_CHECKING, Any
 
 from relane import cli, memory
 from relane.arms import COMMON_NOISE, ORIGINAL
+from relane.drivers import DRIVERS, driver_module
 from relane.errors import InputError, UndrivableError
 
 if TYPE_CHECKING:
-    from relane.alpamayo.policy import Policy, Rollout
-    from relane.alpamayo.scene import Scene
+    from relane.drivers import Answer, Driver
+    from relane.drivers.scene import Scene
     from relane.pai import Clip
 
-TIME_STEP = 0.1  # seconds; the model's clock, not a property of any video
 # What `load` reads: a warm worker keeps the models for items that agree in these (relane.warm).
-LOADS = ("alpamayo", "device", "dtype")
+LOADS = ("driver", "checkpoint", "device", "dtype")
 LESS_MEMORY = "drive.together: false, a smaller drive.num_traj_samples, drive.dtype: bfloat16"
 
 
@@ -48,7 +48,8 @@ def parser() -> argparse.ArgumentParser:
         default=[COMMON_NOISE],
         help="arms with the same key share their noise; the floor has another",
     )
-    add("--alpamayo", required=True, help="checkpoint folder of the driving model")
+    add("--driver", choices=DRIVERS, default=next(iter(DRIVERS)), help="which driving model")
+    add("--checkpoint", required=True, help="its checkpoint folder")
     add("--cameras", type=int, choices=(4, 7), default=4, help="7 is outside the model's training")
     add("--num-traj-samples", type=int, default=6, help="K, paths sampled in one batched call")
     add("--top-p", type=float, default=0.98, help="nucleus of the reasoning's sampling")
@@ -83,20 +84,19 @@ def parser() -> argparse.ArgumentParser:
 
 @dataclass(frozen=True)
 class Models:
-    """What depends on the checkpoint, device and dtype flags alone."""
+    """What depends on the driver, checkpoint, device and dtype flags alone."""
 
-    policy: "Policy"
+    driver: "Driver"
     device: str
     dtype: str
 
 
 def load(args: argparse.Namespace) -> Models:
     """Load the driving model."""
-    from relane.alpamayo.policy import load_policy
     from relane.device import choose_device
 
     device = str(choose_device(args.device))
-    return Models(load_policy(args.alpamayo, device, args.dtype), device, args.dtype)
+    return Models(driver_module(args.driver).load(args.checkpoint, device, args.dtype), device, args.dtype)
 
 
 def run(args: argparse.Namespace, models: Models) -> None:
@@ -128,72 +128,55 @@ def arms_of(args: argparse.Namespace) -> list[argparse.Namespace]:
 def _drive(args: argparse.Namespace, arms: list[argparse.Namespace], models: Models) -> Iterator[tuple[dict, dict]]:
     """Record and arrays of each arm; an arm that cannot be driven has a record that says why, and no arrays."""
     import functools
-    import time
 
-    from relane.alpamayo.readable import refuse_unreadable
-    from relane.alpamayo.records import read_reasoning, vis_data
-    from relane.alpamayo.sampling import KeyedNoise
+    from relane.drivers.records import read_words, vis_data
     from relane.pai import Clip, open_dataset
+    from relane.timer import Timer
 
-    started = time.perf_counter()
     memory.reset_gpu_peaks()
-    clip = functools.cache(lambda: Clip(open_dataset(args.pai_root), args.clip_id))
-    found = [_scene(arm, clip) for arm in arms]
+    timer = Timer()
+    with timer("read"):
+        clip = functools.cache(lambda: Clip(open_dataset(args.pai_root), args.clip_id))
+        found = [_scene(arm, clip) for arm in arms]
+        words = None
+        if args.reasoning == "shared" and args.reasoning_from:
+            words = read_words(args.reasoning_from, args.clip_id, args.t0_us, args.num_traj_samples)
     driven = [(arm, scene) for arm, scene in zip(arms, found, strict=True) if not isinstance(scene, UndrivableError)]
-    forced = None
-    if args.reasoning == "shared" and args.reasoning_from:
-        forced = read_reasoning(args.reasoning_from, args.clip_id, args.t0_us, args.num_traj_samples)
-    seconds, rollouts = {"read": time.perf_counter() - started}, iter(())
+    answers: Iterator[Answer] = iter(())
+    seconds = timer.seconds
     if driven:
         keys = [(args.seed, arm.noise_key, args.clip_id, args.t0_us) for arm, _ in driven]
-        one = driven[0][1]
-        made = models.policy.rollout_many(
-            [scene.images for _, scene in driven],
-            one.history_xyz,
-            one.history_rot,
-            KeyedNoise(keys, args.num_traj_samples),
-            num_samples=args.num_traj_samples,
-            top_p=args.top_p,
-            temperature=args.temperature,
-            max_generation_length=args.max_generation_length,
-            diffusion_steps=args.diffusion_steps or None,
-            reasoning=forced,
-        )
-        rollouts = iter(made)
-        seconds |= made[0].seconds
-    seconds["total"] = time.perf_counter() - started
+        made = models.driver.sample([scene for _, scene in driven], keys, args.num_traj_samples, vars(args), words)
+        answers, seconds = iter(made), seconds | made[0].seconds
     # Each arm's part of the call.
-    seconds = {name: value / max(1, len(driven)) for name, value in seconds.items()}
+    seconds = {name: value / max(1, len(driven)) for name, value in (seconds | {"total": timer.total}).items()}
     together = [arm.arm for arm, _ in driven]
     for arm, scene in zip(arms, found, strict=True):
         if isinstance(scene, UndrivableError):
             print(f"{arm.arm} is not driven: {scene}", file=sys.stderr)
             yield failure(arm, scene), {}
             continue
-        rollout = next(rollouts)
-        refuse_unreadable(models.policy, rollout, _options(arm))
-        record = result(arm, models, scene, rollout, seconds)
-        yield record | {"arms_in_call": together}, vis_data(scene, rollout, args.save_frames)
-
-
-def _options(args: argparse.Namespace) -> str:
-    """What was driven and how its reasoning was sampled, for a message."""
-    names = ("top_p", "temperature", "max_generation_length", "num_traj_samples", "reasoning")
-    item = f"arm {args.arm}, clip {args.clip_id}, t0_us {args.t0_us}"
-    return ", ".join([item, *(f"{name} {getattr(args, name)}" for name in names)])
+        answer = next(answers)
+        record = result(arm, models, scene, answer, seconds)
+        yield record | {"arms_in_call": together}, vis_data(scene, answer, args.save_frames)
 
 
 def _scene(args: argparse.Namespace, clip: "Callable[[], Clip]") -> "Scene | UndrivableError":
     """What an arm shows the model; where its clip cannot be driven at t0, the reason, if it is to be recorded."""
-    from relane.alpamayo.scene import FrameRules, assemble
+    from relane.drivers.scene import FrameRules, assemble
 
     rules = FrameRules(args.frame_choice, args.allow_late_frames, args.allow_repeated_frames)
+    sight = driver_module(args.driver).sight(vars(args))
     try:
-        return assemble(clip(), _edited(args), args.cameras, args.t0_us, rules)
+        return assemble(clip(), _edited(args), sight, args.t0_us, rules, _label(args))
     except UndrivableError as error:
         if not args.record_failures:
             raise
         return error
+
+
+def _label(args: argparse.Namespace) -> str:
+    return f"arm {args.arm}, clip {args.clip_id}, t0_us {args.t0_us}"
 
 
 def check(args: argparse.Namespace) -> None:
@@ -218,7 +201,7 @@ def check(args: argparse.Namespace) -> None:
 
 
 def _edited(args: argparse.Namespace) -> list:
-    from relane.alpamayo.scene import open_edited
+    from relane.drivers.scene import open_edited
 
     sidecars = args.clip_jsons or [None] * len(args.videos)
     pairs = zip(args.videos, sidecars, strict=True)
@@ -226,47 +209,32 @@ def _edited(args: argparse.Namespace) -> list:
 
 
 def result(
-    args: argparse.Namespace,
-    models: Models,
-    scene: "Scene",
-    rollout: "Rollout",
-    seconds: dict[str, float],
+    args: argparse.Namespace, models: Models, scene: "Scene", answer: "Answer", seconds: dict[str, float]
 ) -> dict[str, Any]:
     """The inference JSON: the thesis's fields first, then what a statistic needs to be redone."""
-    from relane.alpamayo.records import accuracy, backend, frame_times, seed_metrics, temporal_config
-    from relane.alpamayo.scene import CAMERAS
+    from relane.drivers.records import accuracy, backend, frame_times, seed_metrics, temporal_config
 
-    config = models.policy.config
-    figures, peaks = accuracy(scene, rollout, scene.vehicle), memory.peaks()
+    figures, peaks = accuracy(scene, answer, scene.vehicle), memory.peaks()
     return {
         **_item(args),
         "min_ade_meters": figures["min_ade_k"],
-        "reasoning_traces": [reply["cot"] for reply in rollout.text[0]],
-        "temporal_config": temporal_config(scene, TIME_STEP),
+        "reasoning_traces": [reply.get("cot", "") for reply in answer.texts],
+        "temporal_config": temporal_config(scene),
         "metrics": {"inference_seconds": seconds["total"], **peaks} | seed_metrics(seconds["total"], peaks),
         "success": True,
         **_settings(args),
         "noise_scheme": "keyed by (seed, noise_key, clip_id, t0_us, sample[, step])",
         "cameras": list(scene.frames),
-        "outside_training": args.cameras != len(CAMERAS[4]),
         "frame_choice": args.frame_choice,
         "frame_times": frame_times(scene),
         "frame_notes": list(scene.frame_notes),
-        "sampling": {
-            "top_p": args.top_p,
-            "temperature": args.temperature,
-            "max_generation_length": args.max_generation_length,
-            "diffusion_steps": args.diffusion_steps or config.diffusion_steps,
-        },
-        "complete": rollout.complete[0].tolist(),
-        "complete_share": float(rollout.complete[0].mean()),
-        "reply_lengths": rollout.lengths[0].tolist(),
-        "replies": rollout.text[0],
-        "reasoning_tokens": [" ".join(map(str, row)) for row in rollout.tokens[0].tolist()],
-        "v0_mps": float(rollout.v0[0]),
+        "complete": answer.complete.tolist(),
+        "complete_share": float(answer.complete.mean()),
+        "replies": answer.texts,
+        **answer.record,
         **figures,
-        "backend": backend(models.dtype, models.device),
-        "checkpoint": Path(args.alpamayo).name,
+        "backend": backend(DRIVERS[args.driver], models.dtype, models.device),
+        "checkpoint": Path(args.checkpoint).name,
         "seconds": seconds,
         **peaks,
     }
@@ -293,6 +261,7 @@ def _item(args: argparse.Namespace) -> dict[str, Any]:
 
 def _settings(args: argparse.Namespace) -> dict[str, Any]:
     return {
+        "driver": args.driver,
         "arm": args.arm,
         "videos": args.videos,
         "clip_jsons": args.clip_jsons,

@@ -32,6 +32,7 @@ def parser() -> argparse.ArgumentParser:
         "GPU, seconds and memory",
     )
     add("--weights", type=json.loads, default={}, help="digests of the script's checkpoints, JSON, for `made_by`")
+    add("--module", action="append", default=[], help="a module that the script imports by name, for `made_by`")
     add("script", type=Path, help="a model script, such as edit_video.py")
     add("arguments", nargs=argparse.REMAINDER, help="its arguments")
     return options
@@ -58,7 +59,7 @@ def main(argv: list[str] | None = None) -> None:
             from relane.provenance import note_made_by
 
             write_json(args.record[0], read_json(args.record[0]) | {"worker": report})
-            note_made_by(args.record, args.script, args.weights)
+            note_made_by(args.record, args.script, args.weights, args.module)
     sys.exit(status)
 
 

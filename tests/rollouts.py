@@ -41,7 +41,7 @@ def arguments(root: Path, folder: Path, tiny, **changes: object) -> list[str]:
         "videos": folder / f"{VIDEO}_vp_edit_sample0.mp4",
         "clip_jsons": folder / f"{VIDEO}.json",
         "arm": "yellow",
-        "alpamayo": tiny("alpamayo"),
+        "checkpoint": tiny("alpamayo"),
         "num_traj_samples": 3,
         "device": "cpu",
         "dtype": "float32",

@@ -10,9 +10,7 @@ import yaml
 
 from relane import config as relane_config
 from relane import config_check
-from relane.alpamayo import scene
 from relane.errors import InputError
-from relane.names import CAMERAS, READ_BY_DRIVER
 from relane.sheet import Clip
 
 ROOT = Path(__file__).parents[1]
@@ -105,13 +103,6 @@ def test_stages_that_do_nothing_are_not_asked():
     undrivable = [Clip("one", "front", "a.mp4")]
     check(merged({"clip": {"anchor": "t0", "t0_us": 1_000_000}, "loras": {}}), clips=undrivable)
     check(merged({"drive": {"enabled": False, "together": True, "reasoning": "shared"}}))
-
-
-def test_the_cameras_are_those_of_the_driver():
-    assert {number: set(names) for number, names in READ_BY_DRIVER.items()} == {
-        number: set(names) for number, names in scene.CAMERAS.items()
-    }
-    assert set(READ_BY_DRIVER[7]) == set(CAMERAS)
 
 
 def test_a_lora_by_path_must_be_safetensors_that_are_there(tmp_path):

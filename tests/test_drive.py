@@ -9,9 +9,10 @@ import numpy as np
 import pytest
 import torch
 
-from relane.alpamayo.sampling import KeyedNoise
-from relane.alpamayo.scene import CAMERAS, open_edited
-from relane.alpamayo.tokens import STOP
+from relane.drivers.alpamayo import READ
+from relane.drivers.alpamayo.sampling import KeyedNoise
+from relane.drivers.alpamayo.tokens import STOP
+from relane.drivers.scene import open_edited
 from relane.errors import InputError
 from relane.files import read_json
 from relane.video import probe
@@ -24,7 +25,7 @@ def test_one_arm_gives_the_record_and_the_arrays(rollout, tmp_path: Path) -> Non
     record, data = rollout()
     assert record["video_id"] == VIDEO
     assert (record["num_trajectories"], record["success"], record["noise_key"]) == (3, True, "crn")
-    assert record["cameras"] == list(CAMERAS[4])
+    assert record["cameras"] == list(READ[4])
     assert data["camera_indices"].tolist() == [0, 1, 2, 6]
     assert len(record["reasoning_traces"]) == 3
     assert record["complete_share"] == 1.0
@@ -225,7 +226,7 @@ def test_replies_that_nobody_can_read_stop_the_job_and_name_what_made_them(
     rollout, models, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, written: str
 ) -> None:
     write_clip(tmp_path)
-    token = models.policy.tokenizer.convert_tokens_to_ids(written)
+    token = models.driver.policy.tokenizer.convert_tokens_to_ids(written)
     monkeypatch.setattr(KeyedNoise, "token", lambda self, step, scores: torch.full((len(scores),), token))
     said = (
         r"alpamayo: none of its 3 replies can be read, .*float32, arm yellow, .*top_p 0\.98, .*max_generation_length 4"
@@ -237,7 +238,7 @@ def test_replies_that_nobody_can_read_stop_the_job_and_name_what_made_them(
 
 def test_one_reply_that_can_be_read_is_enough(rollout, models, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     write_clip(tmp_path)
-    stop, lost = models.policy.tokenizer.convert_tokens_to_ids([STOP, "<|im_end|>"])
+    stop, lost = models.driver.policy.tokenizer.convert_tokens_to_ids([STOP, "<|im_end|>"])
     monkeypatch.setattr(KeyedNoise, "token", lambda self, step, scores: torch.tensor([lost, stop, lost]))
     record, _ = rollout(max_generation_length=4)
     assert record["complete"] == [False, True, False]

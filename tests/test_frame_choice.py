@@ -9,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from relane import clips
-from relane.alpamayo.scene import CAMERAS, FrameRules, assemble, open_edited
+from relane.drivers.scene import CAMERAS, FrameRules, assemble, open_edited
 from relane.errors import UndrivableError
 from relane.files import read_json, write_json
 from relane.lanes import Attributes

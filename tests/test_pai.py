@@ -6,11 +6,13 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from relane.alpamayo.action_space import initial_speed
+from relane.drivers import alpamayo
+from relane.drivers.alpamayo.action_space import initial_speed
 from relane.errors import InputError
 from relane.pai import Clip, open_dataset
 from tests.alpamayo import small_pai
 
+SIGHT = alpamayo.sight({"cameras": 4})
 T0 = 5_100_000
 
 
@@ -22,9 +24,9 @@ def root(tmp_path_factory: pytest.TempPathFactory) -> Path:
 @pytest.mark.parametrize("fps", [8, 10, 25, 30])
 def test_a_car_at_10_3_mps_is_read_as_10_3_mps_whatever_the_rate_of_its_videos(tmp_path: Path, fps: int) -> None:
     clip = Clip(open_dataset(small_pai.write(tmp_path / "pai", speed=10.3, fps=fps, video_seconds=5.5)), small_pai.CLIP)
-    xyz, rot = clip.history(T0)
+    xyz, rot = clip.history(T0, SIGHT.history)
     assert initial_speed(xyz, rot, 0.1) == pytest.approx(10.3, abs=1e-3)
-    future, _ = clip.future(T0)
+    future, _ = clip.future(T0, SIGHT.future)
     assert future[-1, 0] == pytest.approx(10.3 * 6.4, abs=1e-3)
     times = clip.frames(small_pai.FRONT, [T0 - 300_000, T0]).t_us
     assert abs((times[1] - times[0]) - 300_000) <= 1e6 / fps
@@ -32,12 +34,12 @@ def test_a_car_at_10_3_mps_is_read_as_10_3_mps_whatever_the_rate_of_its_videos(t
 
 def test_history_ends_at_the_origin_and_future_starts_a_step_after_it(root: Path) -> None:
     clip = Clip(open_dataset(root), small_pai.CLIP)
-    xyz, rot = clip.history(T0)
+    xyz, rot = clip.history(T0, SIGHT.history)
     assert (xyz.shape, rot.shape, xyz.dtype) == ((16, 3), (16, 3, 3), np.float32)
     np.testing.assert_allclose(xyz[-1], 0, atol=1e-6)
     np.testing.assert_allclose(rot[-1], np.eye(3), atol=1e-6)
     np.testing.assert_allclose(xyz[0], [-15.45, 0, 0], atol=1e-4)
-    assert clip.future(T0)[0][0, 0] == pytest.approx(1.03, abs=1e-4)
+    assert clip.future(T0, SIGHT.future)[0][0, 0] == pytest.approx(1.03, abs=1e-4)
 
 
 def test_the_nearest_frames_may_be_asked_for_and_come_with_their_errors(root: Path) -> None:
@@ -67,7 +69,7 @@ def test_a_hub_cache_is_read_offline(root: Path, tmp_path: Path) -> None:
     (base / "refs/main").write_text(commit)
     shutil.copytree(root, base / "snapshots" / commit)
     clip = Clip(open_dataset(tmp_path), small_pai.CLIP)
-    assert clip.history(T0)[0][0, 0] == pytest.approx(-15.45, abs=1e-3)
+    assert clip.history(T0, SIGHT.history)[0][0, 0] == pytest.approx(-15.45, abs=1e-3)
     assert len(clip.frames(small_pai.FRONT, [T0]).images) == 1
 
 
@@ -88,7 +90,7 @@ def test_an_unknown_clip_is_told_with_near_ids(root: Path) -> None:
 def test_no_ego_motion_around_t0_is_bad_input(root: Path, t0: int) -> None:
     clip = Clip(open_dataset(root), small_pai.CLIP)
     with pytest.raises(InputError, match=f"no ego motion around t0_us {t0}"):
-        clip.history(t0), clip.future(t0)
+        clip.history(t0, SIGHT.history), clip.future(t0, SIGHT.future)
 
 
 @pytest.mark.parametrize("column", ["x", "qw"])
@@ -97,7 +99,7 @@ def test_nan_in_the_ego_motion_is_bad_input(tmp_path: Path, column: str) -> None
     ego.loc[600:605, column] = np.nan
     clip = Clip(open_dataset(small_pai.write(tmp_path / "pai", ego=ego, video_seconds=0.2)), small_pai.CLIP)
     with pytest.raises(InputError, match=r"egomotion|NaN"):
-        clip.history(T0)
+        clip.history(T0, SIGHT.history)
 
 
 def test_a_folder_that_is_no_data_set_is_bad_input(tmp_path: Path) -> None:

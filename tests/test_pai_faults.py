@@ -11,11 +11,13 @@ import numpy as np
 import pandas as pd
 import pytest
 
+from relane.drivers import alpamayo
 from relane.errors import InputError, UndrivableError
 from relane.pai import Clip, open_dataset
 from tests.alpamayo import small_pai
 from tests.alpamayo.small_pai import CLIP, FRONT
 
+SIGHT = alpamayo.sight({"cameras": 4})
 T0 = 5_100_000
 EGO = "labels/egomotion/egomotion.chunk_0000.zip"
 
@@ -70,7 +72,7 @@ def test_a_local_data_set_of_any_release_asks_no_network(copy, tmp_path, no_netw
     if layout != "folder":
         folder = as_hub_cache(folder, tmp_path / "cache", refs=layout == "hub cache")
     clip = Clip(open_dataset(folder), CLIP)
-    assert clip.history(T0)[0][0, 0] == pytest.approx(-15.45, abs=1e-3)
+    assert clip.history(T0, SIGHT.history)[0][0, 0] == pytest.approx(-15.45, abs=1e-3)
     assert len(clip.frames(FRONT, [T0]).images) == 1
     assert clip.camera(FRONT).calibrated
 
@@ -85,7 +87,7 @@ def test_what_the_default_hub_cache_holds_is_read_offline_by_its_address(
     monkeypatch.setattr("huggingface_hub.constants.HF_HUB_CACHE", str(cache))
     monkeypatch.setattr(socket.socket, "connect", lambda *_: pytest.fail("a connection was asked for"))
     clip = Clip(open_dataset("hf://nvidia/PhysicalAI-Autonomous-Vehicles@main"), CLIP)
-    assert clip.history(T0)[0][0, 0] == pytest.approx(-15.45, abs=1e-3)
+    assert clip.history(T0, SIGHT.history)[0][0, 0] == pytest.approx(-15.45, abs=1e-3)
 
 
 @pytest.mark.parametrize(
@@ -152,12 +154,12 @@ def test_a_gap_in_what_the_model_reads_is_refused_with_its_interval(copy) -> Non
             part(T0)
         for word in (CLIP, EGO, "from 4900000 to 5400000 us", "0.50 s", f"t0_us {T0}"):
             assert word in str(caught.value)
-    clip.history(4_000_000)  # the gap is of no matter where no pose is made of it
+    clip.history(4_000_000, SIGHT.history)  # the gap is of no matter where no pose is made of it
 
 
 def test_a_table_of_ten_rows_a_second_has_no_gaps(copy) -> None:
     clip = Clip(open_dataset(with_ego(copy, lambda table: table[table.timestamp % 100_000 == 0])), CLIP)
-    assert clip.history(T0)[0][0, 0] == pytest.approx(-15.45, abs=1e-3)
+    assert clip.history(T0, SIGHT.history)[0][0, 0] == pytest.approx(-15.45, abs=1e-3)
 
 
 def differing(table: pd.DataFrame) -> pd.DataFrame:
@@ -180,7 +182,7 @@ def differing(table: pd.DataFrame) -> pd.DataFrame:
 )
 def test_a_table_of_no_use_names_its_file_and_clip(copy, change, words: str) -> None:
     with pytest.raises(UndrivableError, match=words) as caught:
-        Clip(open_dataset(with_ego(copy, change)), CLIP).history(T0)
+        Clip(open_dataset(with_ego(copy, change)), CLIP).history(T0, SIGHT.history)
     assert CLIP in str(caught.value)
     assert EGO in str(caught.value)
 
@@ -198,7 +200,7 @@ def test_a_clip_that_its_chunk_lacks_is_its_own_fault_and_named(copy) -> None:
     with pytest.raises(UndrivableError, match=rf"{FRONT}.chunk_0000.zip has no {CLIP}.{FRONT}.timestamps.parquet"):
         clip.frames(FRONT, [T0])
     with pytest.raises(UndrivableError, match=rf"egomotion.chunk_0000.zip has no {CLIP}.egomotion.parquet"):
-        clip.history(T0)
+        clip.history(T0, SIGHT.history)
 
 
 @pytest.mark.parametrize("change", [lambda times: times[::-1], lambda times: np.r_[times[:9], times[8], times[10:]]])

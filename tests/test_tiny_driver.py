@@ -8,8 +8,9 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from relane.alpamayo.action_space import initial_speed, unicycle
-from relane.alpamayo.policy import load_policy
+from relane.drivers import alpamayo as driver
+from relane.drivers.alpamayo.action_space import initial_speed, unicycle
+from relane.drivers.alpamayo.policy import load_policy
 from relane.lanes import Attributes
 from relane.pai import Clip, open_dataset
 from relane.tiny import alpamayo
@@ -19,6 +20,7 @@ from relane.world.dataset import plan_clips, write_dataset
 from relane.world.rig import FOUR_CAMERAS, FRONT_WIDE
 from relane.world.scene import Scene
 
+SIGHT = driver.sight({"cameras": 4})
 DASHED, SOLID = Attributes("single", "white", "dashed"), Attributes("single", "white", "solid")
 
 
@@ -38,10 +40,10 @@ def test_the_history_is_the_one_that_the_data_set_gives(tmp_path: Path) -> None:
     clip = Clip(open_dataset(tmp_path / "world"), plans[0].clip_id)
     scene = Scene(plans[0].seed, plans[0].attributes, slower_car=True, seconds=12.0)
     history, rotation, _, path = drives.ego(scene.drive, 5.1)
-    found = clip.history(5_100_000)
+    found = clip.history(5_100_000, SIGHT.history)
     np.testing.assert_allclose(history, found[0], atol=2e-3)
     np.testing.assert_allclose(rotation, found[1], atol=1e-4)
-    np.testing.assert_allclose(path, clip.future(5_100_000)[0][:, :2], atol=2e-3)
+    np.testing.assert_allclose(path, clip.future(5_100_000, SIGHT.future)[0][:, :2], atol=2e-3)
 
 
 @pytest.fixture(scope="module")

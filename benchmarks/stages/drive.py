@@ -9,12 +9,12 @@ import torch
 from transformers import AutoImageProcessor, Qwen3VLConfig
 
 from relane import windows_attention
-from relane.alpamayo.checkpoint import Loaded
-from relane.alpamayo.config import PolicyConfig, read_config
-from relane.alpamayo.networks import AlpamayoNetwork
-from relane.alpamayo.policy import Policy
-from relane.alpamayo.sampling import KeyedNoise
-from relane.alpamayo.tokens import extend_tokenizer
+from relane.drivers.alpamayo.checkpoint import Loaded
+from relane.drivers.alpamayo.config import PolicyConfig, read_config
+from relane.drivers.alpamayo.networks import AlpamayoNetwork
+from relane.drivers.alpamayo.policy import Policy
+from relane.drivers.alpamayo.sampling import KeyedNoise
+from relane.drivers.alpamayo.tokens import extend_tokenizer
 from relane.files import write_json
 from relane.tiny import alpamayo as tiny
 from stages.build import count, on_device

@@ -17,18 +17,15 @@ from typing import Any, NoReturn
 from relane import layout
 from relane.clip_settings import check_lengths
 from relane.config import flags, nearest
+from relane.drivers import driver_module, sights
 from relane.errors import InputError
 from relane.filtering import SEPARATOR, slice_items, split_name
-from relane.names import READ_BY_DRIVER
 from relane.sheet import Clip
 
 # As the wildcards of rules/dataset.smk and rules/lora.smk.
 _DATASET, _LORA = re.compile(r"[A-Za-z0-9-]+(_[A-Za-z0-9-]+)*"), re.compile(r"[A-Za-z0-9][A-Za-z0-9_-]*")
 # What a folder of a LoRA has one of; see relane.fluxfill.
 LORA_FILES = ("pytorch_lora_weights.safetensors", "adapter_model.safetensors")
-# The driving model looks back so far from its instant.
-LOOK_BACK_S = 0.3
-MODEL_FPS = 10
 
 
 def check(
@@ -127,20 +124,24 @@ def reach(clip: Mapping[str, Any]) -> int:
 
 def any_drivable(config: Mapping[str, Any], clips: Mapping[str, Clip]) -> bool:
     """Whether any video has ego motion and is of a camera that the driving model reads."""
-    return any(one.drivable and one.camera in READ_BY_DRIVER[config["drive"]["cameras"]] for one in clips.values())
+    read = {camera for sight in sights(config).values() for camera in sight.cameras}
+    return any(one.drivable and one.camera in read for one in clips.values())
 
 
 def check_drive(config: Mapping[str, Any]) -> None:
-    """Whether the driving model can be shown what it needs of clips of this kind."""
+    """Whether the driving models can be shown what they need of clips of this kind."""
     clip, drive, asked = config["clip"], config["drive"], instants(config["clip"])
-    # The model reads ten frames a second: of a slower clip some would serve two of its slots, or stand off its clock.
-    if clip["fps"] < MODEL_FPS and not drive["allow_repeated_frames"]:
+    # Of a slower clip than a model reads some frames would serve two of its slots, or stand off its clock.
+    step_us = min((sight.frame_step_us for sight in sights(config).values() if sight.frame_step_us), default=0)
+    if clip["fps"] * step_us < 1e6 * bool(step_us) and not drive["allow_repeated_frames"]:
         raise InputError(
             f"config: clip.fps: at {clip['fps']:g} frames a second a clip has too few for the driving model's slots "
-            "0.1 s apart; set clip.fps to 10 or more, or, as the original study did, drive.allow_repeated_frames: true"
+            f"{step_us / 1e6:g} s apart; set clip.fps to {1e6 / step_us:g} or more, or, as the original study did, "
+            "drive.allow_repeated_frames: true"
         )
+    look_back_s = -min(sight.frames[0] for sight in sights(config).values()) / 1e6
     seconds = (clip["max_frames"] - 1) / clip["fps"]
-    if clip["anchor"] == "t0" and seconds < (max(asked) - min(asked)) / 1e6 + LOOK_BACK_S:
+    if clip["anchor"] == "t0" and seconds < (max(asked) - min(asked)) / 1e6 + look_back_s:
         raise InputError(
             f"config: clip.t0_us: the instants {min(asked)} to {max(asked)} are further apart than a clip of "
             f"clip.max_frames {clip['max_frames']} frames at {clip['fps']:g} fps is long; raise clip.max_frames"
@@ -255,8 +256,6 @@ LOADS = {
     "train_lora": (("flux_fill",), ()),
     "first_frame": (("flux_fill",), ("qwen",)),
     "edit_video": (("cogvideox", "videopainter"), ("videopainter_id",)),
-    "drive_arm": (("alpamayo",), ()),
-    "drive_arms": (("alpamayo",), ()),
 }
 # What jobs wait for that are planned only when the masks say which clips are to be edited.
 WAIT_FOR = {
@@ -286,7 +285,8 @@ def to_come(
 def check_checkpoints(config: Mapping[str, Any], rules: Iterable[str]) -> None:
     """Raise InputError for a checkpoint that jobs of these rules (`to_come`) load and that is not there."""
     rules = set(rules)
-    for rule, (needed, optional) in LOADS.items():
+    driving = (tuple(driver_module(name).CHECKPOINT for name in sights(config)), ())
+    for rule, (needed, optional) in (LOADS | dict.fromkeys(("drive_arm", "drive_arms"), driving)).items():
         for name in (*needed, *optional) if rule in rules else ():
             folder = config["checkpoints"][name]
             if not folder and name in needed:

@@ -68,34 +68,37 @@ def _names(tree: ast.Module, package: str) -> set[str]:
     return names
 
 
-def code_files(script: str | Path) -> list[Path]:
+def code_files(script: str | Path, *modules: str) -> list[Path]:
     """The script and every file of ours that it imports, directly or not, sorted.
 
-    Packages' `__init__.py` count too, because importing a submodule runs them.
+    Packages' `__init__.py` count too, because importing a submodule runs them. modules: names of those that it imports
+    by a name which only a run knows (a driver, an editor).
     """
     script = Path(script).resolve()
     scripts = script.parent
-    found = {script}
-    queue = [script]
-    while queue:
-        for name in _imported(queue.pop(), scripts):
+    found, queue = set(), [script]
+    names = set(modules)
+    while queue or names:
+        if queue:
+            found.add(path := queue.pop())
+            names |= _imported(path, scripts)
+        for name in names:
             parts = name.split(".")
-            for depth in range(1, len(parts) + 1):
-                path = _module_file(scripts, ".".join(parts[:depth]))
-                if path and path not in found:
-                    found.add(path)
-                    queue.append(path)
+            files = {_module_file(scripts, ".".join(parts[: depth + 1])) for depth in range(len(parts))}
+            queue += files - found - {None, *queue}
+        names = set()
     return sorted(found)
 
 
 @functools.cache
-def code_digest(script: str | Path) -> str:
-    """16 hex digits over the syntax trees and relative names of `code_files(script)`.
+def code_digest(script: str | Path, *modules: str) -> str:
+    """16 hex digits over the syntax trees and relative names of `code_files(script, *modules)`.
 
     Comments, docstrings, blanks and line numbers do not count, and the digits are the same for every Python.
     """
     scripts = Path(script).resolve().parent
-    return digest_of((path.relative_to(scripts).as_posix(), _scan(path, scripts)[1]) for path in code_files(script))
+    files = code_files(script, *modules)
+    return digest_of((path.relative_to(scripts).as_posix(), _scan(path, scripts)[1]) for path in files)
 
 
 _DOCUMENTED = (ast.Module, ast.ClassDef, ast.FunctionDef, ast.AsyncFunctionDef)

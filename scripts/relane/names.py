@@ -15,9 +15,6 @@ CAMERAS = (
     "camera_rear_right_70fov",
     "camera_front_tele_30fov",
 )
-# By drive.cameras: the model's own four, or all seven, which is outside its training: the prompt names no camera, so
-# that three more of them move the front tele camera to another place in the sequence.
-READ_BY_DRIVER = {4: tuple(CAMERAS[index] for index in (0, 1, 2, 6)), 7: CAMERAS}
 _VIDEO = re.compile(rf"(?P<clip>[^/]+?)\.(?P<camera>{'|'.join(CAMERAS)})(?:[^A-Za-z0-9].*)?\.mp4")
 
 

@@ -1,7 +1,7 @@
 """PhysicalAI-AV clips: ego motion, camera frames by time, calibration.
 
 Times are int64 microseconds on the data set's clock. Ego motion comes out in the rig frame at t0: x forward, y left,
-z up, metres. The model's clock is 10 Hz whatever rate a video has: 16 poses of history, 64 of future, 0.1 s apart.
+z up, metres.
 """
 
 import difflib
@@ -9,6 +9,7 @@ import functools
 import io
 import zipfile
 import zlib
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import av
@@ -20,8 +21,6 @@ from relane.egomotion import gap, read_egomotion
 from relane.errors import InputError, UndrivableError, first_line
 from relane.pai_roots import open_dataset as open_dataset  # a clip is of an open data set
 
-STEP_US = 100_000
-HISTORY_STEPS, FUTURE_STEPS = 16, 64
 # Time stamps are rounded to whole microseconds, and cameras jitter by less than a millisecond.
 JITTER_US = 1_000
 _UNREADABLE = (OSError, ValueError, KeyError, EOFError, zipfile.BadZipFile, zlib.error)
@@ -136,9 +135,9 @@ class Clip:
             raise UndrivableError(f"clip {self.clip_id}: the ego motion {what} at t0_us {t0_us} holds NaN")
         return xyz.astype(np.float32), rot.astype(np.float32)
 
-    def _recorded(self, t0_us: int, offsets_us: np.ndarray, what: str) -> tuple[np.ndarray, np.ndarray]:
-        """Poses that the model reads or is judged by: never interpolated over missing rows."""
-        times = t0_us + offsets_us
+    def _recorded(self, t0_us: int, offsets_us: Sequence[int], what: str) -> tuple[np.ndarray, np.ndarray]:
+        """Poses that a driver reads or is judged by: never interpolated over missing rows."""
+        times = t0_us + np.asarray(offsets_us, np.int64)
         missing = gap(self._ego.timestamps, int(times.min()), int(times.max()))
         if missing:
             start, stop = missing
@@ -148,13 +147,13 @@ class Clip:
             )
         return self._poses(t0_us, times, what)
 
-    def history(self, t0_us: int) -> tuple[np.ndarray, np.ndarray]:
-        """Poses at t0 - 1.5 s ... t0: xyz (16, 3) and rot (16, 3, 3) float32; the last is the origin."""
-        return self._recorded(t0_us, np.arange(1 - HISTORY_STEPS, 1) * STEP_US, "history")
+    def history(self, t0_us: int, offsets_us: Sequence[int]) -> tuple[np.ndarray, np.ndarray]:
+        """Poses at these times from t0, the last 0: xyz (N, 3) and rot (N, 3, 3) float32; the last is the origin."""
+        return self._recorded(t0_us, offsets_us, "history")
 
-    def future(self, t0_us: int) -> tuple[np.ndarray, np.ndarray]:
-        """Poses at t0 + 0.1 ... t0 + 6.4 s: xyz (64, 3) and rot (64, 3, 3) float32."""
-        return self._recorded(t0_us, np.arange(1, FUTURE_STEPS + 1) * STEP_US, "future")
+    def future(self, t0_us: int, offsets_us: Sequence[int]) -> tuple[np.ndarray, np.ndarray]:
+        """Poses at these times from t0, all later: xyz (N, 3) and rot (N, 3, 3) float32."""
+        return self._recorded(t0_us, offsets_us, "future")
 
     def poses(self, t0_us: int, times_us: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
         """Where the rig is at any times (N,), in the rig frame at t0: xyz (N, 3) and rot (N, 3, 3) float32."""
@@ -256,7 +255,7 @@ def refuse_short(times_us: np.ndarray, wanted_us: list[int], choice: str, label:
 
 def period(times_us: np.ndarray) -> float:
     """The usual distance between frames in microseconds; 100 ms for a single frame."""
-    return float(np.median(np.diff(times_us))) if len(times_us) > 1 else float(STEP_US)
+    return float(np.median(np.diff(times_us))) if len(times_us) > 1 else 100_000.0
 
 
 def decode_frames(file: io.BytesIO, index: np.ndarray, expected: int, label: str) -> list[np.ndarray]:

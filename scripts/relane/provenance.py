@@ -45,14 +45,17 @@ def provenance(
     }
 
 
-def note_made_by(records: Iterable[Path], script: Path, weights: Mapping[str, str] | None = None) -> None:
+def note_made_by(
+    records: Iterable[Path], script: Path, weights: Mapping[str, str] | None = None, modules: Iterable[str] = ()
+) -> None:
     """Add `made_by` (code, commit, versions, weights) to JSON records that a script wrote, or write it where none is.
 
-    `weights` are the digests of the checkpoints that the script read, by their names in the configuration.
+    `weights` are the digests of the checkpoints that the script read, by their names in the configuration; `modules`
+    those that it imported by name (see `code_files`).
     """
     made_by = {
         "script": script.name,
-        "code": code_digest(script),
+        "code": code_digest(script, *modules),
         **git_state(REPOSITORY),
         "weights": dict(weights or {}),
         "python": platform.python_version(),

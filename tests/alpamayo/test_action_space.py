@@ -5,7 +5,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from relane.alpamayo.action_space import initial_speed, unicycle, yaw_rotation
+from relane.drivers.alpamayo.action_space import initial_speed, unicycle, yaw_rotation
 
 DT = 0.1
 

@@ -4,8 +4,8 @@ import numpy as np
 import pytest
 import torch
 
-from relane.alpamayo import reasoning
-from relane.alpamayo.sampling import KeyedNoise
+from relane.drivers.alpamayo import reasoning
+from relane.drivers.alpamayo.sampling import KeyedNoise
 
 HISTORY = np.stack([np.arange(-15, 1) * 1.03, np.zeros(16), np.zeros(16)], axis=1)
 UPRIGHT = np.broadcast_to(np.eye(3), (16, 3, 3))

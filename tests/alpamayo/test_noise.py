@@ -6,7 +6,7 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from relane.alpamayo.sampling import KeyedNoise, Sampler, SequentialNoise
+from relane.drivers.alpamayo.sampling import KeyedNoise, Sampler, SequentialNoise
 from relane.errors import InputError
 from tests.golden.check_alpamayo import Golden
 

@@ -3,7 +3,7 @@
 import pytest
 import torch
 
-from relane.alpamayo.networks import FourierFeatures
+from relane.drivers.alpamayo.networks import FourierFeatures
 from tests.golden import check_alpamayo
 
 NAMES = ["tokens and prompt", "images", "histories and unicycle"]

@@ -9,8 +9,8 @@ import pytest
 import torch
 from safetensors.torch import load_file, save_file
 
-from relane.alpamayo.policy import Policy, load_policy
-from relane.alpamayo.sampling import KeyedNoise
+from relane.drivers.alpamayo.policy import Policy, load_policy
+from relane.drivers.alpamayo.sampling import KeyedNoise
 from relane.errors import InputError
 from relane.files import read_json
 from relane.tiny import alpamayo

@@ -4,7 +4,7 @@ import numpy as np
 from hypothesis import given
 from hypothesis import strategies as st
 
-from relane.alpamayo.tokens import extract_text, history_bins
+from relane.drivers.alpamayo.tokens import extract_text, history_bins
 
 
 @given(st.lists(st.floats(-3.9, 3.9), min_size=1, max_size=16))

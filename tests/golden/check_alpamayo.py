@@ -23,13 +23,13 @@ import numpy as np
 import torch
 from transformers import DynamicCache
 
-from relane.alpamayo import metrics
-from relane.alpamayo.action_space import initial_speed, unicycle
-from relane.alpamayo.flow import Expert, Prefix, denoise, expert_mask, expert_positions
-from relane.alpamayo.policy import Policy, Rollout, load_policy
-from relane.alpamayo.reasoning import rope_index
-from relane.alpamayo.sampling import SequentialNoise
-from relane.alpamayo.tokens import CONTROL_TOKENS, history_bins, prompt_text
+from relane.drivers.alpamayo import metrics
+from relane.drivers.alpamayo.action_space import initial_speed, unicycle
+from relane.drivers.alpamayo.flow import Expert, Prefix, denoise, expert_mask, expert_positions
+from relane.drivers.alpamayo.policy import Policy, Rollout, load_policy
+from relane.drivers.alpamayo.reasoning import rope_index
+from relane.drivers.alpamayo.sampling import SequentialNoise
+from relane.drivers.alpamayo.tokens import CONTROL_TOKENS, history_bins, prompt_text
 from tests.golden.reduce_alpamayo import write_reduced
 
 Differences = dict[str, float]

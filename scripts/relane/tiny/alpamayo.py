@@ -11,9 +11,9 @@ from safetensors.torch import save_file
 from tokenizers import pre_tokenizers
 from torch import nn
 
-from relane.alpamayo.config import read_config
-from relane.alpamayo.networks import AlpamayoNetwork
-from relane.alpamayo.tokens import STOP, extend_tokenizer
+from relane.drivers.alpamayo.config import read_config
+from relane.drivers.alpamayo.networks import AlpamayoNetwork
+from relane.drivers.alpamayo.tokens import STOP, extend_tokenizer
 from relane.files import atomic_folder, write_json
 from relane.tiny import text
 

@@ -12,7 +12,7 @@ from pathlib import Path
 import numpy as np
 
 from relane import noise
-from relane.alpamayo.action_space import initial_speed
+from relane.drivers.alpamayo.action_space import initial_speed
 from relane.files import atomic_file
 from relane.lanes import Attributes
 from relane.tiny.learning.pictures import ALL, any_attributes, rendered, resized, rng_of

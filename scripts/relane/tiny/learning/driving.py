@@ -15,10 +15,10 @@ import torch.nn.functional as F
 from torch import nn
 from transformers import AutoConfig, AutoTokenizer, DynamicCache
 
-from relane.alpamayo.config import read_config
-from relane.alpamayo.flow import Expert, Prefix
-from relane.alpamayo.networks import AlpamayoNetwork
-from relane.alpamayo.tokens import IMAGE_PAD, PLACEHOLDER, STOP, extend_tokenizer, history_bins, prompt_text
+from relane.drivers.alpamayo.config import read_config
+from relane.drivers.alpamayo.flow import Expert, Prefix
+from relane.drivers.alpamayo.networks import AlpamayoNetwork
+from relane.drivers.alpamayo.tokens import IMAGE_PAD, PLACEHOLDER, STOP, extend_tokenizer, history_bins, prompt_text
 from relane.files import read_json, write_json
 from relane.tiny import alpamayo
 from relane.tiny.learning import vision

@@ -9,7 +9,7 @@ from torch import nn
 from transformers import Qwen3VLForConditionalGeneration
 from transformers.models.qwen3_vl.modeling_qwen3_vl import Qwen3VLTextModel
 
-from relane.alpamayo.config import PolicyConfig
+from relane.drivers.alpamayo.config import PolicyConfig
 from relane.errors import InputError
 
 if TYPE_CHECKING:

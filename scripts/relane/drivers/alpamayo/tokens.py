@@ -8,7 +8,7 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from relane.alpamayo.config import STEP_MAX, STEP_MIN, PolicyConfig
+from relane.drivers.alpamayo.config import STEP_MAX, STEP_MIN, PolicyConfig
 from relane.errors import InputError
 
 _NAMES = (

@@ -1,8 +1,7 @@
-"""What the driver sees at t0: every camera's four frames by time, the edited cameras' from their videos.
+"""What a driver sees at t0: its cameras' frames by time, the edited cameras' from their videos, and the rig's poses.
 
-Frames are picked by time, never by index: at or before t0 - 0.3, -0.2, -0.1 and 0 s, as the data set's own loader does,
-whatever rate a video has; none is ever shown from after t0. Before the model they are ordered as it was trained to read
-them: cameras by sensor index, each oldest first.
+Frames are picked by time, never by index: at or before each instant that the driver asks for, as the data set's own
+loader does, whatever rate a video has; none is ever shown from after t0.
 """
 
 from collections.abc import Sequence
@@ -12,14 +11,13 @@ from pathlib import Path
 import numpy as np
 
 from relane.camera import CAMERA_INDEX
+from relane.drivers import Sight
 from relane.errors import InputError, UndrivableError
 from relane.files import read_json
-from relane.names import READ_BY_DRIVER, parse_name
-from relane.pai import JITTER_US, STEP_US, Clip, Frames, Vehicle, period, pick, refuse_short
+from relane.names import parse_name
+from relane.pai import JITTER_US, Clip, Frames, Vehicle, period, pick, refuse_short
 from relane.video import iter_frames, probe
 
-CAMERAS = READ_BY_DRIVER
-FRAMES_PER_CAMERA = 4
 CHOICES = ("before", "nearest")
 
 
@@ -39,8 +37,8 @@ class EditedVideo:
 class FrameRules:
     """Which frames may be shown. `choice`: before or nearest, as `relane.pai.pick`.
 
-    allow_late: frames further from their time than the choice explains. allow_repeated: cameras of fewer than 10 frames
-    a second, whose frames serve two slots or stand off the model's clock.
+    allow_late: frames further from their time than the choice explains. allow_repeated: cameras of fewer frames a
+    second than the driver reads, whose frames serve two slots or stand off its clock.
     """
 
     choice: str = "before"
@@ -50,13 +48,16 @@ class FrameRules:
 
 @dataclass(frozen=True)
 class Scene:
-    """The model's view at t0. `frames` by camera name in the model's order; histories as `Clip.history`.
+    """A driver's view at t0. `frames` by camera name in its order; poses (N, 3) and (N, 3, 3) float32 in the rig frame
+    at t0, at the times of `sight.history` and `sight.future`.
 
-    frame_notes: what is to be told of frames off the model's clock, a sentence a camera.
+    label: the arm, for messages. frame_notes: what is to be told of frames off the driver's clock, a sentence a camera.
     """
 
     clip_id: str
+    label: str
     t0_us: int
+    sight: Sight
     frames: dict[str, Frames]
     edited: list[EditedVideo]
     history_xyz: np.ndarray
@@ -128,43 +129,51 @@ def late(frames: Frames, choice: str) -> str | None:
     return None
 
 
-def off_clock(frames: Frames) -> str | None:
-    """What is wrong where frames do not keep the model's clock of 10 Hz, as the end of a sentence."""
+def off_clock(frames: Frames, step_us: int) -> str | None:
+    """What is wrong where frames do not keep the driver's clock, one in `step_us`, as the end of a sentence.
+
+    A driver that sees one frame (step_us 0) has no clock.
+    """
+    if not step_us:
+        return None
+    has = f"it has {1e6 / frames.period_us:.3g} frames a second and the model reads {1e6 / step_us:.3g}"
     t0 = frames.wanted_us[-1]
     slots = [f"{(wanted - t0) / 1e6:.1f}" for wanted in frames.wanted_us]
     for number in range(1, len(slots)):
         if frames.t_us[number] == frames.t_us[number - 1]:
             return (
                 f"its frame of {frames.t_us[number]} us serves two slots, {slots[number - 1]} and {slots[number]} s "
-                f"from t0_us {t0}: it has {1e6 / frames.period_us:.3g} frames a second and the model reads 10"
+                f"from t0_us {t0}: {has}"
             )
-    if frames.period_us > STEP_US + JITTER_US:
+    if frames.period_us > step_us + JITTER_US:
         shown = ", ".join(f"{(time - t0) / 1000:.0f}" for time in frames.t_us)
-        return (
-            f"it has {1e6 / frames.period_us:.3g} frames a second and the model reads 10: for {', '.join(slots)} s it "
-            f"would be shown the frames of {shown} ms from t0_us {t0}"
-        )
+        return f"{has}: for {', '.join(slots)} s it would be shown the frames of {shown} ms from t0_us {t0}"
     return None
 
 
-def stale(frames: Frames) -> str | None:
-    """What is to be told where frames are older than half a step of the model's clock, as the end of a sentence.
+def stale(frames: Frames, step_us: int) -> str | None:
+    """What is to be told where frames are older than half a step of the driver's clock, as the end of a sentence.
 
     At 10 frames a second the last frame before an instant is that old where the video's times lie just after it.
     """
     age = -min(frames.error_us)
-    if age <= STEP_US / 2 + JITTER_US:
+    if not step_us or age <= step_us / 2 + JITTER_US:
         return None
     return f"its frames are up to {age / 1000:.1f} ms older than the instants they stand for"
 
 
 def assemble(
-    clip: Clip, edited: Sequence[EditedVideo], cameras: int, t0_us: int, rules: FrameRules = FrameRules()
+    clip: Clip,
+    edited: Sequence[EditedVideo],
+    sight: Sight,
+    t0_us: int,
+    rules: FrameRules = FrameRules(),
+    label: str = "",
 ) -> Scene:
     """The scene of one clip at t0 with some of its cameras replaced by edited videos.
 
     Raises InputError when a video is of another clip, two are of one camera, or an edited camera is not among the
-    model's; UndrivableError when a frame is late or serves two slots (unless allowed), or ego motion is missing.
+    driver's; UndrivableError when a frame is late or serves two slots (unless allowed), or ego motion is missing.
     """
     by_camera = {video.camera: video for video in edited}
     if len(by_camera) != len(edited):
@@ -172,26 +181,32 @@ def assemble(
     for video in edited:
         if video.clip_id != clip.clip_id:
             raise InputError(f"{video.path}: is of clip {video.clip_id}, not of {clip.clip_id}")
-        if video.camera not in CAMERAS[cameras]:
-            raise InputError(f"{video.path}: the model does not read {video.camera} with cameras: {cameras}")
-    poses = *clip.history(t0_us), *clip.future(t0_us)
-    wanted = [t0_us - back * STEP_US for back in range(FRAMES_PER_CAMERA - 1, -1, -1)]
+        if video.camera not in sight.cameras:
+            read = ", ".join(sight.cameras)
+            raise InputError(f"{video.path}: the model does not read {video.camera}; it reads {read}")
+    poses = *clip.history(t0_us, sight.history), *clip.future(t0_us, sight.future)
     frames, notes = {}, []
-    for camera in CAMERAS[cameras]:
-        video = by_camera.get(camera)
-        label = str(video.path) if video else f"clip {clip.clip_id}, {camera}"
-        found = edited_frames(video, wanted, rules.choice) if video else clip.frames(camera, wanted, rules.choice)
-        behind = late(found, rules.choice)
-        if behind and not rules.allow_late:
-            raise UndrivableError(f"{label}: {behind}; choose another t0_us, or set drive.allow_late_frames")
-        wrong = off_clock(found)
-        # A frame that is allowed to be late may stand for the slots that it missed.
-        if wrong and not (behind or rules.allow_repeated):
-            raise UndrivableError(
-                f"{label}: {wrong}; make clips at clip.fps 10 or more of a source that has as many, or set "
-                "drive.allow_repeated_frames"
-            )
-        wrong = wrong or stale(found)
-        notes += [f"{camera}: {wrong}"] if wrong else []
-        frames[camera] = found
-    return Scene(clip.clip_id, t0_us, frames, list(edited), *poses, clip.vehicle(), tuple(notes))
+    for camera in sight.cameras:
+        frames[camera], note = _seen(clip, camera, by_camera.get(camera), t0_us, sight, rules)
+        notes += [f"{camera}: {note}"] if note else []
+    return Scene(clip.clip_id, label, t0_us, sight, frames, list(edited), *poses, clip.vehicle(), tuple(notes))
+
+
+def _seen(
+    clip: Clip, camera: str, video: EditedVideo | None, t0_us: int, sight: Sight, rules: FrameRules
+) -> tuple[Frames, str | None]:
+    """One camera's frames, and what is to be told of them."""
+    wanted, step = [t0_us + offset for offset in sight.frames], sight.frame_step_us
+    label = str(video.path) if video else f"clip {clip.clip_id}, {camera}"
+    found = edited_frames(video, wanted, rules.choice) if video else clip.frames(camera, wanted, rules.choice)
+    behind = late(found, rules.choice)
+    if behind and not rules.allow_late:
+        raise UndrivableError(f"{label}: {behind}; choose another t0_us, or set drive.allow_late_frames")
+    wrong = off_clock(found, step)
+    # A frame that is allowed to be late may stand for the slots that it missed.
+    if wrong and not (behind or rules.allow_repeated):
+        raise UndrivableError(
+            f"{label}: {wrong}; make clips at clip.fps {1e6 / step:.3g} or more of a source that has as many, or set "
+            "drive.allow_repeated_frames"
+        )
+    return found, wrong or stale(found, step)

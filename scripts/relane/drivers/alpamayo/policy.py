@@ -8,12 +8,20 @@ import numpy as np
 import torch
 
 from relane import windows_attention
-from relane.alpamayo.action_space import initial_speed, unicycle
-from relane.alpamayo.checkpoint import Loaded, load_checkpoint
-from relane.alpamayo.flow import Expert, Prefix, denoise
-from relane.alpamayo.reasoning import Prompt, Reply, Vocabulary, write_reply
-from relane.alpamayo.sampling import Noise, Sampler
-from relane.alpamayo.tokens import IMAGE_PAD, PLACEHOLDER, STOP, TEXT_PARTS, extract_text, history_bins, prompt_text
+from relane.drivers.alpamayo.action_space import initial_speed, unicycle
+from relane.drivers.alpamayo.checkpoint import Loaded, load_checkpoint
+from relane.drivers.alpamayo.flow import Expert, Prefix, denoise
+from relane.drivers.alpamayo.reasoning import Prompt, Reply, Vocabulary, write_reply
+from relane.drivers.alpamayo.sampling import Noise, Sampler
+from relane.drivers.alpamayo.tokens import (
+    IMAGE_PAD,
+    PLACEHOLDER,
+    STOP,
+    TEXT_PARTS,
+    extract_text,
+    history_bins,
+    prompt_text,
+)
 from relane.errors import InputError
 from relane.finite import check_finite
 from relane.timer import Timer

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 import torch
 from transformers import DynamicCache
 
-from relane.alpamayo.networks import AlpamayoNetwork
+from relane.drivers.alpamayo.networks import AlpamayoNetwork
 
 
 @dataclass(frozen=True)

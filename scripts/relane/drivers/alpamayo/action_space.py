@@ -6,7 +6,7 @@ device. Frames: the rig at t0, x forward, y left, z up, metres. Formulas: golden
 
 import numpy as np
 
-from relane.alpamayo.config import V_LAMBDA, V_RIDGE
+from relane.drivers.alpamayo.config import V_LAMBDA, V_RIDGE
 
 
 def initial_speed(

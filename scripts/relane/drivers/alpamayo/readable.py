@@ -9,8 +9,8 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from relane.alpamayo.policy import Policy, Rollout
-from relane.alpamayo.tokens import TEXT_PARTS
+from relane.drivers.alpamayo.policy import Policy, Rollout
+from relane.drivers.alpamayo.tokens import TEXT_PARTS
 from relane.errors import InputError
 
 _BROKEN = "\N{REPLACEMENT CHARACTER}"  # what bytes that are no UTF-8 are decoded as

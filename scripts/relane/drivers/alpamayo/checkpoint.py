@@ -10,9 +10,9 @@ from accelerate import init_empty_weights
 from safetensors import SafetensorError, safe_open
 from transformers import AutoConfig, AutoImageProcessor, AutoTokenizer
 
-from relane.alpamayo.config import PolicyConfig, read_config
-from relane.alpamayo.networks import AlpamayoNetwork
-from relane.alpamayo.tokens import extend_tokenizer
+from relane.drivers.alpamayo.config import PolicyConfig, read_config
+from relane.drivers.alpamayo.networks import AlpamayoNetwork
+from relane.drivers.alpamayo.tokens import extend_tokenizer
 from relane.errors import InputError
 from relane.files import read_json, safe_join
 from relane.finite import check_tensors

@@ -3,24 +3,22 @@
 import importlib.metadata
 import platform
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import cv2
 import numpy as np
 
 from relane import __version__, memory
-from relane.alpamayo.metrics import corner_distance, path_metrics
-from relane.alpamayo.scene import FRAMES_PER_CAMERA, Scene
+from relane.drivers import Answer
+from relane.drivers.path_metrics import corner_distance, path_metrics
+from relane.drivers.scene import Scene
 from relane.errors import InputError, UndrivableError
 from relane.files import read_json
 from relane.pai import Vehicle
 
-if TYPE_CHECKING:  # a reader of records needs no network
-    from relane.alpamayo.policy import Rollout
 
-
-def vis_data(scene: Scene, rollout: "Rollout", save_frames: str = "edited") -> dict[str, np.ndarray]:
-    """Arrays of one rollout: S samples, 64 waypoints; rig frame at t0, metres.
+def vis_data(scene: Scene, answer: Answer, save_frames: str = "edited") -> dict[str, np.ndarray]:
+    """Arrays of one rollout: K samples, T waypoints; rig frame at t0, metres.
 
     save_frames: edited: `image_frames` (4, H, W, 3) uint8 RGB of the first edited camera; all: (C, 4, H, W, 3) of every
     camera in the order of `camera_indices`, scaled to the size of that one.
@@ -29,20 +27,17 @@ def vis_data(scene: Scene, rollout: "Rollout", save_frames: str = "edited") -> d
     if save_frames == "all":
         shown = [_resized(frames.images, shown[0].shape) for frames in scene.frames.values()]
     return {
-        "pred_xyz": rollout.xyz[0],
-        "pred_rot": rollout.rot[0],
-        "action": rollout.action[0],
+        "pred_xyz": answer.xyz,
+        "pred_rot": answer.rot,
         "gt_future_xyz": scene.future_xyz,
         "gt_future_rot": scene.future_rot,
         "ego_history_xyz": scene.history_xyz,
         "ego_history_rot": scene.history_rot,
         "image_frames": np.stack(shown),
         "camera_indices": scene.camera_indices,
-        "tokens": rollout.tokens[0],
-        "complete": rollout.complete[0],
-        "v0": np.asarray(rollout.v0[0]),
+        "complete": answer.complete,
         "t0_us": np.asarray(scene.t0_us),
-    }
+    } | answer.arrays
 
 
 def _resized(images: list[np.ndarray], shape: tuple[int, ...]) -> np.ndarray:
@@ -50,20 +45,21 @@ def _resized(images: list[np.ndarray], shape: tuple[int, ...]) -> np.ndarray:
     return np.stack([i if i.shape == shape else cv2.resize(i, size, interpolation=cv2.INTER_AREA) for i in images])
 
 
-def temporal_config(scene: Scene, time_step: float) -> dict[str, Any]:
-    """The clock of a rollout, in seconds: the model's own, whatever the video's rate, which stands beside it.
+def temporal_config(scene: Scene) -> dict[str, Any]:
+    """The clock of a rollout, in seconds: the driver's own, whatever the video's rate, which stands beside it.
 
     Under our names and under those of the thesis's script. frame_window_seconds: from the oldest frame to the newest.
     """
+    sight, time_step = scene.sight, scene.sight.step_us / 1e6
     return {
         "time_step": time_step,
         "num_history_steps": len(scene.history_xyz),
         "num_future_steps": len(scene.future_xyz),
-        "num_frames": FRAMES_PER_CAMERA,
+        "num_frames": len(sight.frames),
         "vp_video_fps": scene.edited[0].fps,
         "time_step_seconds": time_step,
-        "num_frames_per_camera": FRAMES_PER_CAMERA,
-        "frame_window_seconds": round((FRAMES_PER_CAMERA - 1) * time_step, 6),
+        "num_frames_per_camera": len(sight.frames),
+        "frame_window_seconds": (sight.frames[-1] - sight.frames[0]) / 1e6,
     }
 
 
@@ -79,13 +75,13 @@ def seed_metrics(seconds: float, peaks: dict[str, int]) -> dict[str, float]:
     }
 
 
-def accuracy(scene: Scene, rollout: "Rollout", vehicle: Vehicle | None) -> dict[str, Any]:
+def accuracy(scene: Scene, answer: Answer, vehicle: Vehicle | None) -> dict[str, Any]:
     """Figures against the recorded future: those of `path_metrics`, and the corner distance with the true vehicle."""
-    figures: dict[str, Any] = path_metrics(rollout.xyz[0], scene.future_xyz)
+    figures: dict[str, Any] = path_metrics(answer.xyz, scene.future_xyz, scene.sight.step_us / 1e6)
     figures["corner_distance"] = None
     if vehicle is not None:
         box = (vehicle.length, vehicle.width, vehicle.height)
-        paths = (rollout.xyz[0], rollout.rot[0], scene.future_xyz, scene.future_rot)
+        paths = (answer.xyz, answer.rot, scene.future_xyz, scene.future_rot)
         figures["corner_distance"] = float(corner_distance(*paths, box, vehicle.ahead))
         figures["corner_box"] = {"length": box[0], "width": box[1], "height": box[2], "ahead": vehicle.ahead}
     return figures
@@ -106,25 +102,18 @@ def frame_times(scene: Scene) -> dict[str, Any]:
     }
 
 
-def backend(dtype: str, device: str) -> dict[str, str]:
+def backend(module: str, dtype: str, device: str) -> dict[str, str]:
     """What computed it."""
     names = ("torch", "transformers", "physical_ai_av", "numpy")
     versions = {name: importlib.metadata.version(name) for name in names}
-    return (
-        {"name": "relane.alpamayo", "relane": __version__, "python": platform.python_version()}
-        | versions
-        | {
-            "dtype": dtype,
-            "device": device,
-        }
-    )
+    about = {"name": module, "relane": __version__, "python": platform.python_version()}
+    return about | versions | {"dtype": dtype, "device": device}
 
 
-def read_reasoning(path: str | Path, clip_id: str, t0_us: int, samples: int) -> np.ndarray:
-    """The tokens (K, G) that the original arm wrote, from its inference JSON.
+def read_words(path: str | Path, clip_id: str, t0_us: int, samples: int) -> dict[str, Any]:
+    """The record of the original arm's rollout, whose words are to be thought.
 
-    Raises InputError when the file is of another clip, t0 or K, or holds no tokens; UndrivableError when the original
-    arm could not be driven.
+    Raises InputError when it is of another clip, t0 or K; UndrivableError when the original arm could not be driven.
     """
     record = read_json(path)
     if record.get("success") is False:
@@ -135,7 +124,4 @@ def read_reasoning(path: str | Path, clip_id: str, t0_us: int, samples: int) -> 
             f"{path}: reasoning of clip, t0_us and K {made_for}, but this rollout is {(clip_id, t0_us, samples)}; "
             "drive the original arm with the same settings first"
         )
-    rows = [row.split() for row in record.get("reasoning_tokens") or []]
-    if len(rows) != samples or len({len(row) for row in rows}) != 1:
-        raise InputError(f"{path}: holds no reasoning_tokens; drive the original arm again")
-    return np.array(rows, dtype=np.int64)
+    return record
