@@ -25,7 +25,7 @@ BY_WHOM = {"made_by", "commit", "clean", "why", "versions"}
 # `inputs` are digests of files that are compared themselves; `posteriors` counts what a cache already held.
 TOLD_ELSEWHERE = {"inputs", "posteriors"}
 IGNORED_KEYS = WHEN_AND_WHERE | BY_WHOM | TOLD_ELSEWHERE
-IGNORED_ENDINGS = ("_seconds", "_bytes")
+IGNORED_ENDINGS = ("_seconds", "_bytes", "_gb", "_mb")
 # Snakemake's own mark in a folder, and TensorBoard's logs, whose names hold the time and the host.
 IGNORED_FILES = (".snakemake_timestamp", "events.out.tfevents.*")
 # Of texts for people: durations, sizes in memory, digests of code and commits, days; of the page, its provenance.
