@@ -12,8 +12,7 @@ from omegaconf import OmegaConf
 from relane import masks, sam2_video
 from relane.beside import feeding
 from relane.masks import RoadSegmenter
-from relane.tiny.sam2 import CONFIG
-from stages.build import count
+from stages.build import RESOURCES, count
 from stages.measure import Bench, Measured
 
 STOCK = "sam2's init_state and propagate_in_video"
@@ -50,7 +49,7 @@ def stream(segmenter: RoadSegmenter, clip: list[np.ndarray]) -> None:
 def build(bench: Bench, compiled: bool) -> torch.nn.Module:
     """sam2's own builder; its weights as the classes draw them, small enough to come from the CPU."""
     if bench.tiny:
-        config = OmegaConf.create(CONFIG).model
+        config = OmegaConf.load(str(RESOURCES / "sam2/config.yaml")).model
     else:
         path = importlib.resources.files("sam2") / "configs/sam2.1/sam2.1_hiera_l.yaml"
         config = OmegaConf.load(str(path))

@@ -39,7 +39,7 @@ SIZES = {
 def checkout(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A checkout with the synthetic world and a sheet of its first clip."""
     folder = copy_checkout(tmp_path_factory.mktemp("thesis") / "relane")
-    world = [sys.executable, "scripts/make_world.py", "--output", "build/world"]
+    world = [sys.executable, "simworld/programs/make_world.py", "--output", "build/world"]
     subprocess.run(world, cwd=folder, check=True, capture_output=True)
     lines = (folder / "config/demo_clips.csv").read_text().splitlines()
     (folder / "one.csv").write_text("\n".join(lines[:2]) + "\n")
