@@ -16,7 +16,9 @@ from safetensors.torch import load_file, save_file
 
 from relane import sam2_video
 from relane.errors import InputError
-from relane.masks import POINTS, RoadSegmenter, coverage
+from relane.masks import coverage
+from relane.road_settings import POINTS
+from relane.segmentation import RoadSegmenter
 
 LABELS = np.ones(len(POINTS), np.int32)
 

@@ -9,9 +9,10 @@ import numpy as np
 import torch
 from omegaconf import OmegaConf
 
-from relane import masks, sam2_video
+from relane import sam2_video
 from relane.beside import feeding
-from relane.masks import RoadSegmenter
+from relane.road_settings import POINTS
+from relane.segmentation import RoadSegmenter, clean
 from stages.build import RESOURCES, count
 from stages.measure import Bench, Measured
 
@@ -41,7 +42,7 @@ def run(bench: Bench, compiled: bool = False) -> None:
 
 def stream(segmenter: RoadSegmenter, clip: list[np.ndarray]) -> None:
     """As the stage does it: frames are prepared, and masks cleaned, in threads beside the network."""
-    with feeding(lambda found: list(masks.clean(found, masks.POINTS))) as feed:
+    with feeding(lambda found: list(clean(found, POINTS))) as feed:
         for mask in segmenter.video(clip, cleaning=None):
             feed(mask)
 
@@ -72,7 +73,7 @@ def stock(bench: Bench, predictor: torch.nn.Module, clip: list[np.ndarray]) -> M
     with tempfile.TemporaryDirectory() as folder:
         for index, frame in enumerate(clip):
             cv2.imwrite(str(Path(folder) / f"{index:05d}.jpg"), frame[..., ::-1])
-        points = np.array(masks.POINTS, np.float32) * [clip[0].shape[1], clip[0].shape[0]]
+        points = np.array(POINTS, np.float32) * [clip[0].shape[1], clip[0].shape[0]]
         bench.forget_peak()
         start = bench.wait()
         with torch.inference_mode(), sam2_video.autocast(bench.device, bench.dtype):

@@ -18,8 +18,9 @@ import cv2
 import numpy as np
 
 from relane import cli
-from relane.masks import RoadSegmenter, overlay
+from relane.masks import overlay
 from relane.noise import seed_of
+from relane.segmentation import RoadSegmenter
 from relane.video import read_frames, write_video
 from simworld.learning.pictures import any_attributes, rng_of
 from simworld.world.rig import FRONT_WIDE

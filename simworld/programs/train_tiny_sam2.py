@@ -1,4 +1,4 @@
-"""Train the demo's SAM2 on roads of the synthetic world; writes the folder that `relane.masks.RoadSegmenter` loads."""
+"""Train the demo's SAM2 on roads of the synthetic world; writes the folder that `RoadSegmenter` loads."""
 
 import argparse
 import sys

@@ -160,7 +160,8 @@ def _fit_output(predictor: torch.nn.Module, clips: int = 8, frames: int = 2) -> 
     mask token. That network's last layer gets small weights, and as its bias the vector that separates road from
     the rest on a few drawn pictures in the least-squares sense.
     """
-    from relane import masks, sam2_video
+    from relane import sam2_video
+    from relane.road_settings import POINTS
 
     layers = [network.layers[-1] for network in predictor.sam_mask_decoder.output_hypernetworks_mlps]
     weights = [layer.weight.clone() for layer in layers]
@@ -173,9 +174,7 @@ def _fit_output(predictor: torch.nn.Module, clips: int = 8, frames: int = 2) -> 
         for picture in pictures:
             stream = sam2_video.FrameStream(iter([picture] * frames), frames, predictor.image_size)
             state = sam2_video.new_state(predictor, stream)
-            sam2_video.prompt(
-                predictor, state, np.array(masks.POINTS, np.float32), np.ones(len(masks.POINTS), np.int32)
-            )
+            sam2_video.prompt(predictor, state, np.array(POINTS, np.float32), np.ones(len(POINTS), np.int32))
             for _ in sam2_video.propagate(predictor, state, torch.float32):
                 pass
             outputs = state["output_dict_per_obj"][0]
