@@ -143,8 +143,9 @@ def distance(flux_fill: Path, lora: str, cache, args) -> float:
 def eight_rows(folder: Path, source: Path) -> Path:
     """A copy of a dataset's first eight rows."""
     from relane import dataset
+    from relane.dataset_writer import Writer
 
-    with dataset.Writer(folder, "copy") as writer:
+    with Writer(folder, "copy") as writer:
         for row in dataset.read_rows(source)[:8]:
             writer.add(row, source, dataset.read_caption(source, row))
         writer.finish({})
