@@ -26,13 +26,16 @@ BY_WHOM = {"made_by", "commit", "clean", "why", "versions"}
 TOLD_ELSEWHERE = {"inputs", "posteriors"}
 IGNORED_KEYS = WHEN_AND_WHERE | BY_WHOM | TOLD_ELSEWHERE
 IGNORED_ENDINGS = ("_seconds", "_bytes", "_gb", "_mb")
+# Seconds of the phases of a first frame and an edit, in a report's columns and lines: first_frame_paint_s.
+PHASE = re.compile(r"\s*(?:first_frame|edit)_\w+?(?:_s| +[\d.]+)")
 # Snakemake's own mark in a folder, and TensorBoard's logs, whose names hold the time and the host.
 IGNORED_FILES = (".snakemake_timestamp", "events.out.tfevents.*")
 # Of texts for people: durations, sizes in memory, digests of code and commits, days; of the page, its provenance.
 IGNORED_TEXT = re.compile(
     r"\b\d+(?:\.\d+)? (?:s|min|h|[KMG]iB)\b|\b[0-9a-f]{16}\b|\b[0-9a-f]{40}\b|\b\d{4}-\d\d-\d\d(?:[T ][\d:.]+)?\b"
+    r"|\bmemory, GiB +[\d.]+|(?<=[A-Z])(?: +\d+\.\d\d){4}$"  # of an instruction's report: seconds and GiB of a video
     r'|<section id="provenance">.*?</section>',
-    re.DOTALL,
+    re.DOTALL | re.MULTILINE,
 )
 ABSOLUTE_PATH = re.compile(r"(?<![\w./<])/(?:[\w.@+-]+/)+")
 
@@ -87,7 +90,7 @@ def compare_folders(old: Path, new: Path, moved: list[tuple[str, str]] = ()) -> 
 
 
 def ignored(key: str) -> bool:
-    return key in IGNORED_KEYS or key.endswith(IGNORED_ENDINGS)
+    return key in IGNORED_KEYS or key.endswith(IGNORED_ENDINGS) or PHASE.fullmatch(key) is not None
 
 
 def short(value: Any) -> str:
@@ -176,12 +179,12 @@ def same_film(old: Path, new: Path) -> Iterator[str]:
 
 def same_text(old: Path, new: Path) -> Iterator[str]:
     there, here = (
-        ABSOLUTE_PATH.sub("/", IGNORED_TEXT.sub("#", path.read_text(encoding="utf-8"))).splitlines()
-        for path in (old, new)
+        [line for line in ABSOLUTE_PATH.sub("/", IGNORED_TEXT.sub("#", text)).splitlines() if not PHASE.fullmatch(line)]
+        for text in (path.read_text(encoding="utf-8") for path in (old, new))
     )
-    for number, (a, b) in enumerate(itertools.zip_longest(there, here), 1):
+    for a, b in itertools.zip_longest(there, here):
         if a != b:
-            yield f"line {number}: {short(a)} became {short(b)}"
+            yield f"line {short(a)} became {short(b)}"
 
 
 def same_bytes(old: Path, new: Path) -> Iterator[str]:

@@ -25,11 +25,11 @@ def folders(tmp_path: Path) -> tuple[Path, Path]:
     old = tmp_path / "old"
     (old / "drive").mkdir(parents=True)
     write_json(old / "effects.json", {"mean": 0.25, "low": float("nan"), "made_by": {"code": "a"}, "seconds": 3.0})
-    (old / "metadata.csv").write_text("video,coverage,seconds\na,0.5,1.25\n")
+    (old / "metadata.csv").write_text("video,coverage,seconds,edit_read_s\na,0.5,1.25,1\n")
     np.savez(old / "masks.npz", masks=np.eye(4, dtype=bool))
     cv2.imwrite(str(old / "frame.png"), PICTURE)
     write_video(old / "drive" / "overlay.mp4", [GREY] * 3, fps=10)
-    (old / "report.txt").write_text("minADE 0.28 m  time 0.94 s  RAM 1.36 GiB\n")
+    (old / "report.txt").write_text("minADE 0.28 m  time 0.94 s  RAM 1.36 GiB\n  edit_load   0.05\n")
     (old / "weights.bin").write_bytes(b"\0\1")
     shutil.copytree(old, tmp_path / "new")
     return old, tmp_path / "new"
@@ -47,7 +47,7 @@ def test_a_copy_is_equal(folders):
 def test_who_when_and_how_long_does_not_count(folders):
     new = folders[1]
     write_json(new / "effects.json", {"seconds": 4.0, "made_by": {"code": "b"}, "low": float("nan"), "mean": 0.25})
-    (new / "metadata.csv").write_text("video,coverage,seconds\na,0.5,7.5\n")
+    (new / "metadata.csv").write_text("video,coverage,seconds,edit_load_s\na,0.5,7.5,2\n")
     (new / "report.txt").write_text("minADE 0.28 m  time 12.00 s  RAM 0.50 GiB\n")
     (new / ".snakemake_timestamp").write_text("")
     assert differences(folders) == []
