@@ -173,8 +173,11 @@ def flags(section: str, leave_out: tuple[str, ...] = ()):
     return as_is(relane_config.flags(IDENTITY[section], leave_out))
 
 
-def code(script: str, *modules: str) -> str:
-    """The digest of a script and of the library modules that it imports; those imported by name are given."""
+def code(script: str | Path, *modules: str) -> str:
+    """The digest of a script (by its name in `scripts`, or its path) and of the library modules that it imports.
+
+    modules: those that it imports by a name which only the run knows.
+    """
     return code_digest(SCRIPTS / script, *modules)
 
 

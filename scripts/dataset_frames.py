@@ -42,7 +42,7 @@ def parser() -> argparse.ArgumentParser:
 
 def load(args: argparse.Namespace):
     """The road segmenter."""
-    from relane.masks import RoadSegmenter
+    from relane.segmentation import RoadSegmenter
 
     # A few pictures a job: compiling the model would cost more than it saves.
     return RoadSegmenter(args.checkpoint, args.device, args.dtype, vos_optimized=False)

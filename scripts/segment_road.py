@@ -23,7 +23,7 @@ from relane.road_settings import POINTS, Cleaning, parse_points
 from relane.timer import Timer
 
 if TYPE_CHECKING:
-    from relane.masks import RoadSegmenter
+    from relane.segmentation import RoadSegmenter
 
 # What `load` reads: a warm worker keeps the models for items that agree in these (relane.warm).
 LOADS = ("checkpoint", "device", "dtype", "vos_optimized")
@@ -71,7 +71,7 @@ def check(args: argparse.Namespace) -> None:
 
 
 def load(args: argparse.Namespace) -> "RoadSegmenter":
-    from relane.masks import RoadSegmenter
+    from relane.segmentation import RoadSegmenter
 
     return RoadSegmenter(args.checkpoint, args.device, args.dtype, args.vos_optimized)
 
@@ -80,7 +80,8 @@ def segment(args: argparse.Namespace, models: "RoadSegmenter", timer: Timer) -> 
     """Write masks and overlay in one pass over the clip; returns the facts about them for timing.json."""
     import cv2
 
-    from relane.masks import clean, coverage, mask_writer, overlay
+    from relane.masks import coverage, mask_writer, overlay
+    from relane.segmentation import clean
     from relane.video import iter_frames, probe, write_video
 
     points, negative, cleaning = settings_of(args)

@@ -15,8 +15,9 @@ from hypothesis.extra.numpy import arrays
 
 from relane import masks as masks_module
 from relane.errors import InputError
-from relane.masks import clean, fill_holes, grow, keep_road, mask_writer, overlay, read_masks
+from relane.masks import grow, mask_writer, overlay, read_masks
 from relane.road_settings import Cleaning, parse_points
+from relane.segmentation import clean, fill_holes, keep_road
 
 SMALL = arrays(bool, st.tuples(st.integers(4, 24), st.integers(4, 24)))
 

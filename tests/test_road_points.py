@@ -4,10 +4,10 @@ import numpy as np
 import pytest
 
 from relane.lanes import Attributes
-from relane.masks import RoadSegmenter
 from relane.road_points import on_road
 from relane.road_settings import POINTS
-from relane.world.scene import Scene
+from relane.segmentation import RoadSegmenter
+from simworld.world.scene import Scene
 
 TELE, WIDE = "camera_front_tele_30fov", "camera_front_wide_120fov"
 WIDTH, HEIGHT = 320, 180

@@ -23,7 +23,7 @@ import numpy as np
 import torch
 from transformers import DynamicCache
 
-from relane.drivers.alpamayo import metrics
+from relane.drivers import path_metrics as metrics
 from relane.drivers.alpamayo.action_space import initial_speed, unicycle
 from relane.drivers.alpamayo.flow import Expert, Prefix, denoise, expert_mask, expert_positions
 from relane.drivers.alpamayo.policy import Policy, Rollout, load_policy
