@@ -9,7 +9,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from relane import clips
-from relane.drivers.scene import CAMERAS, FrameRules, assemble, open_edited
+from relane.drivers.alpamayo import READ, sight
+from relane.drivers.scene import FrameRules, assemble, open_edited
 from relane.errors import UndrivableError
 from relane.files import read_json, write_json
 from relane.lanes import Attributes
@@ -42,7 +43,7 @@ def loaded(clip: Clip, camera: str, wanted: list[int]) -> tuple[np.ndarray, np.n
 
 
 @pytest.mark.parametrize("t0", [T0, 5_116_667, 5_099_999, 3_333_333])
-@pytest.mark.parametrize("camera", CAMERAS[7])
+@pytest.mark.parametrize("camera", READ[7])
 def test_frames_are_those_of_the_data_sets_own_loader(clip: Clip, camera: str, t0: int) -> None:
     wanted = [t0 + slot - T0 for slot in SLOTS]
     images, times = loaded(clip, camera, wanted)
@@ -55,9 +56,9 @@ def test_frames_are_those_of_the_data_sets_own_loader(clip: Clip, camera: str, t
 @pytest.mark.parametrize("fps", [10, 30])
 def test_the_synthetic_world_is_read_as_the_loader_reads_it_and_close_to_its_instants(tmp_path: Path, fps: int) -> None:
     plan = ClipPlan("a", 3, Attributes("single", "white", "solid"), False)
-    write_dataset(tmp_path / "world", [plan], CAMERAS[4], width=64, height=36, fps=fps, seconds=1.5)
+    write_dataset(tmp_path / "world", [plan], READ[4], width=64, height=36, fps=fps, seconds=1.5)
     clip = Clip(open_dataset(tmp_path / "world"), "a")
-    for camera in CAMERAS[4]:
+    for camera in READ[4]:
         images, times = loaded(clip, camera, [700_000, 800_000, 900_000, 1_000_000])
         ours = clip.frames(camera, [700_000, 800_000, 900_000, 1_000_000])
         assert ours.t_us == times.tolist()
@@ -101,7 +102,7 @@ def edited(folder: Path, times: list[int]) -> Path:
 
 def scene(clip: Clip, path: Path, **rules):
     video = open_edited(path, path.parent / f"{CLIP}.{FRONT}.json")
-    return assemble(clip, [video], 4, T0, FrameRules(**rules))
+    return assemble(clip, [video], sight({"cameras": 4}), T0, FrameRules(**rules))
 
 
 def test_a_prepared_clip_shows_the_driver_the_frames_of_the_loader(clip: Clip, root: Path, tmp_path: Path) -> None:

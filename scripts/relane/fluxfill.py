@@ -18,7 +18,7 @@ from relane.compose import place
 from relane.errors import InputError, first_line
 from relane.files import read_json
 from relane.finite import check_finite, check_tensors, origin
-from relane.lora.files import load_lora
+from relane.lora_files import load_lora
 from relane.speed import PLAIN, Speed, channels_last, speed_up
 
 MULTIPLE = 16  # factor 8 of the autoencoder times the 2x2 packing of its latents

@@ -11,7 +11,7 @@ from safetensors.torch import load_file
 
 from relane.errors import InputError
 from relane.lora import adapter
-from relane.lora.files import load_lora
+from relane.lora_files import load_lora
 from simworld.tiny import flux_fill, text
 
 # The transformer/config.json of FLUX.1-Fill-dev.

@@ -15,7 +15,7 @@ from safetensors import SafetensorError, safe_open
 from relane.errors import InputError
 from relane.files import read_json, safe_join
 from relane.finite import check_weights
-from relane.lora import files as lora_files
+from relane import lora_files
 from relane.videopainter.networks import CogvideoXBranchModel, VideoPainterTransformer
 from relane.videopainter.pipeline import VideoPainter
 
@@ -146,7 +146,7 @@ def _checked(network: Any, folder: Path) -> Any:
 def load_id_lora(transformer: VideoPainterTransformer, path: str | Path, scale: float = 1.0) -> None:
     """Add a VideoPainterID LoRA (the file, or its folder) to the transformer and switch to resampling attention.
 
-    Its own alpha is found as that of any LoRA (`relane.lora.files`); the released file stores none, so that it works at
+    Its own alpha is found as that of any LoRA (`relane.lora_files`); the released file stores none, so that it works at
     scale 1.0 as in the original. Raises InputError when there is no LoRA, or a tensor does not fit.
     """
     path = lora_files.find(Path(path))
