@@ -12,10 +12,10 @@ from diffusers import AutoencoderKLCogVideoX, CogVideoXTransformer3DModel, Model
 from diffusers.utils import logging
 from safetensors import SafetensorError, safe_open
 
+from relane import lora_files
 from relane.errors import InputError
 from relane.files import read_json, safe_join
 from relane.finite import check_weights
-from relane import lora_files
 from relane.videopainter.networks import CogvideoXBranchModel, VideoPainterTransformer
 from relane.videopainter.pipeline import VideoPainter
 
