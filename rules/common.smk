@@ -15,14 +15,15 @@ import sys
 
 sys.path.insert(0, str(Path(workflow.basedir) / "scripts"))
 
-from relane import config as relane_config
-from relane import config_check
 from relane import edited as relane_edited
 from relane import instructions as relane_instructions
 from relane import optional as relane_optional
 from relane import origin
 from relane import paths as relane_paths
 from relane.addresses import hide, hide_all
+from relane.config import arguments, checks, reading
+from relane.config.sections.clip import Clip as ClipSection
+from relane.config.sections.plan import DrivePlan
 from relane.digest import code_digest, lora_digest, weights_digest
 from relane.errors import InputError
 from relane.names import READ_BY_DRIVER
@@ -52,8 +53,8 @@ def stamp_run() -> None:
 def read_inputs() -> tuple[dict[str, Clip], dict[str, str]]:
     """The clips by video name and the instructions' texts by slug; nothing here asks the network."""
     given = workflow.config_settings.config_args or []
-    relane_config.take_words(config, given=relane_config.words_given(given))
-    relane_config.validate(config)
+    reading.take_words(config, given=reading.words_given(given))
+    reading.validate(config)
     # From here on no address holds a login or token: those go to the jobs by the environment alone.
     config.update(hide_all(dict(config)))
     relane_paths.find_paths(config, Path(workflow.basedir))
@@ -93,30 +94,30 @@ try:
     # The floor is the original once more with other noise: it says how far the model moves by itself.
     DRIVE_ARMS = ["original", *(["floor"] if config["arms"]["floor"] else []), *EDIT_ARMS, *FOREIGN_ARMS]
     if workflow.is_main_process:
-        config_check.check(config, CLIPS, EDIT_ARMS, DRIVE_ARMS, LOCAL)
+        checks.check(config, CLIPS, EDIT_ARMS, DRIVE_ARMS, LOCAL)
 except InputError as error:
     raise WorkflowError(str(error)) from None
 
 # What a job is: the configuration without what says only where things lie and run. `params:` are made of it; of the rest
 # a rule reads {config[...]} in `shell:`, which Snakemake does not compare.
-IDENTITY = relane_config.identity(config)
+IDENTITY = reading.identity(config)
 
 # Model scripts run on a GPU of their own, in a worker that keeps their models (docs/workers.md). Rules name it in `shell:`
 # and never in `params:`: where a job runs is no reason to run it again.
 ON_GPU = " ".join(
     [shlex.quote(PYTHON), shlex.quote(str(SCRIPTS / "on_gpu.py")), f"--owner={OWNER}"]
-    + [relane_config.flags(config["workers"])]
+    + [arguments.flags(config["workers"])]
 )
 
 # The same for scripts that need none: both write into a stage's JSON what made it.
 RECORDED = f"{shlex.quote(PYTHON)} {shlex.quote(str(SCRIPTS / 'recorded.py'))}"
 
 # What becomes of a source that cannot be used is no reason to use another one again.
-RECORD_FAILURES = relane_config.flags({"record_failures": config["clip"]["record_failures"]})
+RECORD_FAILURES = arguments.flags({"record_failures": config["clip"]["record_failures"]})
 
 RUN = config["run"]
 # The instants to plan at. The first gives files their plain names, any further one adds `_t0_<microseconds>` to its own.
-T0_US = config_check.instants(config["clip"])
+T0_US = ClipSection.of(config["clip"]).instants
 
 
 wildcard_constraints:
@@ -161,7 +162,7 @@ def as_inputs(files: list[str]) -> list[str]:
 
 def flags(section: str, leave_out: tuple[str, ...] = ()):
     """One section of the configuration as a script's flags, without what is no reason to run again."""
-    return as_is(relane_config.flags(IDENTITY[section], leave_out))
+    return as_is(arguments.flags(IDENTITY[section], leave_out))
 
 
 def code(script: str) -> str:
@@ -211,7 +212,7 @@ def source_flags(video: str) -> str:
     clip = CLIPS[video]
     uri, pai_root = (origin.local_path(place) or place for place in (clip.uri, clip.pai_root))
     source = {"clip_id": clip.clip_id, "camera": clip.camera, "uri": uri, "pai_root": pai_root}
-    return relane_config.flags({**{k: v for k, v in source.items() if v}, "checksum": clip.checksum or None})
+    return arguments.flags({**{k: v for k, v in source.items() if v}, "checksum": clip.checksum or None})
 
 
 @functools.cache
@@ -234,7 +235,7 @@ def driven_content(wildcards) -> str:
 def check_edits() -> None:
     """Stop the plan where clips of these settings cannot be edited; asked only where something is to be."""
     try:
-        config_check.check_edits(config)
+        checks.check_edits(config)
     except InputError as error:
         raise WorkflowError(str(error)) from None
 
@@ -246,6 +247,6 @@ def check_checkpoints() -> None:
         try:
             if config["workers"]["enabled"]:
                 places.folder()
-            config_check.check_checkpoints(config, rules_to_come, EDIT_ARMS, CLIPS)
+            checks.check_checkpoints(config, rules_to_come, EDIT_ARMS, CLIPS)
         except InputError as error:
             raise WorkflowError(str(error)) from None

@@ -417,10 +417,10 @@ def test_random_words_of_a_real_model_judge_nothing(item: Namespace, instruction
     [
         ({"instruction": "make it snow"}, "asks for nothing paintable"),
         ({"instruction": "lane double blue solid"}, "unknown color 'blue'"),
-        ({"qwen": ""}, "--qwen is blank"),
+        ({"qwen": ""}, r"checkpoints\.qwen is blank"),
         ({"strength": 0.1}, "leaves no step to do"),
-        ({"caption_refine_iters": -1}, "use 0"),
-        ({"max_sequence_length": 1000}, "1 to 512 tokens"),
+        ({"caption_refine_iters": -1}, r"first_frame\.caption_refine_iters: -1 is less than the minimum of 0"),
+        ({"max_sequence_length": 1000}, r"first_frame\.max_sequence_length: 1000 is greater than the maximum of 512"),
         ({"paint_size": "big"}, "expected HEIGHTxWIDTH, multiples of 16"),
         ({"paint_size": "100x160"}, "multiples of 16"),
         ({"paint_size": "0x0"}, "multiples of 16"),

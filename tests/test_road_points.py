@@ -3,10 +3,10 @@
 import numpy as np
 import pytest
 
+from relane.config.sections.sam2 import POINTS
 from relane.lanes import Attributes
 from relane.masks import RoadSegmenter
 from relane.road_points import on_road
-from relane.road_settings import POINTS
 from relane.world.scene import Scene
 
 TELE, WIDE = "camera_front_tele_30fov", "camera_front_wide_120fov"

@@ -109,7 +109,7 @@ def test_nothing_is_compiled_unless_asked():
 
     assert inspect.signature(RoadSegmenter).parameters["vos_optimized"].default is False
     needed = ["--clip", "a.mp4", "--checkpoint", "sam2", "--output", "out"]
-    assert segment_road.parser().parse_args(needed).vos_optimized == "false"
+    assert segment_road.parser().parse_args(needed).vos_optimized is False
     defaults = yaml.safe_load((Path(__file__).parents[1] / "config/config.yaml").read_text())
     assert defaults["sam2"]["vos_optimized"] is False
 
