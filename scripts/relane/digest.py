@@ -92,7 +92,8 @@ def code_files(script: str | Path) -> list[Path]:
 def code_digest(script: str | Path) -> str:
     """16 hex digits over the syntax trees and relative names of `code_files(script)`.
 
-    Comments, docstrings, blanks and line numbers do not count, and the digits are the same for every Python.
+    Comments, docstrings, what options mean, blanks and line numbers do not count, and the digits are the same for every
+    Python.
     """
     scripts = Path(script).resolve().parent
     return digest_of((path.relative_to(scripts).as_posix(), _scan(path, scripts)[1]) for path in code_files(script))
@@ -113,6 +114,8 @@ def _write_node(node: ast.AST, words: list[str]) -> None:
             part = part[1:]
         if part is None or part == [] or name == "ctx":
             continue
+        if name == "args" and getattr(getattr(node, "func", None), "id", "") == "option":
+            part = part[:1]  # without an option's meaning, which is for people (relane.config.option)
         words.append(name)
         if isinstance(part, list):
             words.append(f"[{len(part)}")
