@@ -77,7 +77,8 @@ def read_edited() -> dict[tuple[str, str], relane_edited.EditedFile]:
         return {}
     found = relane_edited.load(config["drive"]["videos"], config["drive"]["video_name"])
     chosen = relane_edited.of_clips(found, DRIVABLE, EDIT_ARMS)
-    relane_edited.check_local(chosen)
+    if workflow.is_main_process:
+        relane_edited.check_sizes(chosen, remote=not config["drive"]["videos"].endswith(".csv"))
     hidden = [dataclasses.replace(file, uri=hide(file.uri), sidecar=hide(file.sidecar)) for file in chosen]
     return {(file.arm, file.video): file for file in hidden}
 
@@ -180,7 +181,10 @@ def weights(*names: str):
 
 def checkpoint_digests(names) -> dict[str, str]:
     """The digests of those checkpoints that are configured."""
-    return {name: weights_digest(config["checkpoints"][name]) for name in sorted(names) if config["checkpoints"][name]}
+    configured = {name: config["checkpoints"][name] for name in sorted(names) if config["checkpoints"][name]}
+    return {
+        name: (lora_digest if name == "videopainter_id" else weights_digest)(path) for name, path in configured.items()
+    }
 
 
 def record_flags(records: str | list[str]) -> str:
@@ -241,12 +245,14 @@ def check_edits() -> None:
 
 
 def check_checkpoints() -> None:
-    """Before the first job of a real run on this machine: what all that is to come needs is there."""
+    """Before the first job of a real run on this machine: the weights and packages of all that is to come are there."""
     if workflow.is_main_process and workflow.local_exec:
-        rules_to_come = {job.rule.name for job in workflow.dag.needrun_jobs()}
+        planned = {job.rule.name for job in workflow.dag.needrun_jobs()}
         try:
             if config["workers"]["enabled"]:
                 places.folder()
-            checks.check_checkpoints(config, rules_to_come, EDIT_ARMS, CLIPS)
+            rules_to_come = checks.to_come(config, planned, EDIT_ARMS, CLIPS)
+            checks.check_checkpoints(config, rules_to_come)
+            relane_optional.check_packages(config, rules_to_come)
         except InputError as error:
             raise WorkflowError(str(error)) from None

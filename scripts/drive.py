@@ -7,7 +7,7 @@ The clip's other cameras, its ego motion and the recorded future come from the P
 by time, the last ones at or before t0 - 0.3, -0.2, -0.1 and 0 s. Random numbers are keyed by (seed, noise key, clip,
 t0, sample, step): every arm that is run with the same noise key shares them, however long its replies are. With
 --record-failures true a clip that cannot be driven at t0 leaves a record that says why (`success: false`) and an empty
-NPZ.
+NPZ. A reply that is cut at its limit is recorded as incomplete; an arm of which no reply can be read fails the job.
 """
 
 import argparse
@@ -113,6 +113,7 @@ def _drive(args: argparse.Namespace, arms: list[argparse.Namespace], models: Mod
     import time
 
     from relane import pai
+    from relane.alpamayo.readable import refuse_unreadable
     from relane.alpamayo.records import read_reasoning, vis_data
     from relane.alpamayo.sampling import KeyedNoise
 
@@ -152,8 +153,16 @@ def _drive(args: argparse.Namespace, arms: list[argparse.Namespace], models: Mod
             yield failure(arm, scene), {}
             continue
         rollout = next(rollouts)
+        refuse_unreadable(models.policy, rollout, _options(arm))
         record = result(arm, models, scene, rollout, seconds)
         yield record | {"arms_in_call": together}, vis_data(scene, rollout, args.save_frames)
+
+
+def _options(args: argparse.Namespace) -> str:
+    """What was driven and how its reasoning was sampled, for a message."""
+    names = ("top_p", "temperature", "max_generation_length", "num_traj_samples", "reasoning")
+    item = f"arm {args.arm}, clip {args.clip_id}, t0_us {args.t0_us}"
+    return ", ".join([item, *(f"{name} {getattr(args, name)}" for name in names)])
 
 
 def _scene(args: argparse.Namespace, clip: "Callable[[], pai.Clip]") -> "Scene | UndrivableError":

@@ -31,7 +31,7 @@ def main(argv: list[str] | None = None) -> None:
     args = parser().parse_args(argv)
     suffix = edited.GENERATED if args.take == "generated" else edited.SUFFIX
     found = edited.load(args.source, args.video_name, suffix)
-    edited.check_local(found)
+    edited.check_sizes(found, remote=True)
     for arm, count in sorted(Counter(file.arm for file in found).items()):
         print(f"{arm}: {count} video{'s' if count > 1 else ''}")
     if args.output:

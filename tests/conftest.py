@@ -43,3 +43,29 @@ def tiny(tmp_path_factory: pytest.TempPathFactory) -> Callable[[str], Path]:
         return path if path.exists() else build(name, path)
 
     return folder
+
+
+@pytest.fixture(scope="session")
+def root(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A small PhysicalAI-AV data set of one clip (tests/alpamayo/small_pai.py)."""
+    from tests.alpamayo import small_pai
+
+    return small_pai.write(tmp_path_factory.mktemp("pai") / "dataset")
+
+
+@pytest.fixture(scope="session")
+def models(tiny):
+    """The tiny driver in memory."""
+    import drive
+
+    from tests.rollouts import arguments
+
+    return drive.load(drive.parser().parse_args(arguments(Path("none"), Path("none"), tiny)))
+
+
+@pytest.fixture
+def rollout(root: Path, tiny, models, tmp_path: Path):
+    """rollout(folder, **flags) drives one arm and returns its JSON and NPZ."""
+    from tests.rollouts import arguments, roll
+
+    return lambda folder=tmp_path, **changes: roll(models, arguments(root, folder, tiny, **changes))

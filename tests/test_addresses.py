@@ -17,11 +17,13 @@ import resolve_clips
 from hypothesis import given
 from hypothesis import strategies as st
 
-from relane.addresses import hide, hide_all, redact, reveal
+from relane.addresses import hide, hide_all, path_of, redact, reveal
 from relane.clips import fetch
+from relane.edited import EditedFile
 from relane.errors import InputError
 from relane.files import write_json
 from relane.provenance import without_logins
+from relane.sheet import read_sheet
 from tests import foreign_videos
 from tests.foreign_videos import numbered
 
@@ -133,6 +135,35 @@ def test_a_clip_is_fetched_with_its_secret_and_its_record_has_none(server, tmp_p
         fetch(address.replace("/a.", "/none."), "", "a", FRONT, "", tmp_path)
     written = "".join(path.read_text() for path in tmp_path.glob("*.json"))
     assert SECRET not in written + str(caught.value) + "".join(capfd.readouterr())
+
+
+@pytest.mark.parametrize("kind", [0, 1])
+def test_an_address_with_a_secret_is_one_video_named_after_its_path(server, tmp_path, kind, capfd):
+    address, sheet = addresses(server)[kind], tmp_path / "s.csv"
+    resolve_clips.main([address, "--output", str(sheet)])
+    (clip,) = read_sheet(sheet)
+    assert (clip.clip_id, clip.camera, clip.uri) == ("a", FRONT, address)
+    assert SECRET not in "".join(capfd.readouterr())
+
+
+@pytest.mark.parametrize(
+    ("address", "path"),
+    [
+        ("https://host/a.mp4?sig=1/x.zip", "https://host/a.mp4"),
+        ("https://host/a.mp4?hidden=0123456789ab", "https://host/a.mp4"),
+        ("gs://bucket/a.mp4#17", "gs://bucket/a.mp4"),
+        ("https://host/a.mp4", "https://host/a.mp4"),
+        ("drives/what?.mp4", "drives/what?.mp4"),
+        ("file:///drives/what?.mp4", "file:///drives/what?.mp4"),
+    ],
+)
+def test_a_file_is_told_by_the_path_of_its_address(address, path):
+    assert path_of(address) == path
+
+
+def test_an_edit_behind_a_signed_address_has_its_own_name():
+    file = EditedFile("x", "a", FRONT, f"https://host/a.{FRONT}_vp_edit_sample0.mp4?sig={SECRET}")
+    assert file.stem == f"a.{FRONT}_vp_edit_sample0"
 
 
 def test_listing_says_nothing_of_the_secret(server, tmp_path, capfd):

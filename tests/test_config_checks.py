@@ -56,6 +56,13 @@ def test_the_shipped_configurations_can_be_carried_out(names):
         ({"loras": {"x": {"dataset": "lane"}}}, r"loras\.x\.dataset 'lane': .*did you mean 'lanes'"),
         ({"loras": {"x y": {"dataset": "lanes"}}}, r"loras\.x y: a LoRA's name is made of"),
         ({"datasets": {"a__b": {"start": 0, "limit": 0}}, "loras": {}}, r"datasets\.a__b: a dataset's name"),
+        ({"sam2": {"vos_optimized": True}, "devices": {"sam2": "cpu"}}, r"sam2\.vos_optimized .* devices\.sam2 is cpu"),
+        ({"first_frame": {"fp8": True}, "devices": {"painter": "cpu"}}, r"first_frame\.fp8 .* devices\.painter is cpu"),
+        ({"video": {"fp8": True}, "devices": {"editor": "cpu"}}, r"video\.fp8 true needs a GPU, .*devices\.editor"),
+        (
+            {"video": {"attention_backend": "flash_4"}, "devices": {"editor": "cpu"}},
+            r"video\.attention_backend flash_4 needs a GPU",
+        ),
         ({"datasets": {"lanes": {"start": 2, "limit": 0}}}, r"datasets\.lanes\.start 2: the clip sheet has 2 videos"),
         ({"clip": {"min_frames": 151}}, r"clip\.max_frames 150, clip\.min_frames 151: .*at least min_frames"),
         ({"clip": {"anchor": "t0", "t0_us": 1_000_000}}, r"clip\.anchor t0: .*11 frames.*clip\.min_frames is 49"),
@@ -156,7 +163,7 @@ def test_checkpoints_of_what_is_to_come_must_be_there(tmp_path):
             (tmp_path / name).mkdir()
 
     def ask(*rules: str, arms=ARMS) -> None:
-        checks.check_checkpoints(config, rules, arms, clips)
+        checks.check_checkpoints(config, checks.to_come(config, rules, arms, clips))
 
     ask("segment_road", "collect_masks", "page")
     shutil.rmtree(tmp_path / "cogvideox")

@@ -4,30 +4,13 @@ import shutil
 from pathlib import Path
 
 import draw_overlay
-import drive
 import pytest
 
 from relane.errors import InputError
 from relane.overlay import draw_frame
 from relane.video import probe, read_frames
 from tests.alpamayo import small_pai
-from tests.rollouts import arguments, roll, write_clip
-
-
-@pytest.fixture(scope="module")
-def root(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    return small_pai.write(tmp_path_factory.mktemp("pai") / "dataset")
-
-
-@pytest.fixture(scope="module")
-def models(tiny):
-    return drive.load(drive.parser().parse_args(arguments(Path("none"), Path("none"), tiny)))
-
-
-@pytest.fixture
-def rollout(root: Path, tiny, models, tmp_path: Path):
-    """rollout(folder, **flags) drives one arm and returns its JSON and NPZ."""
-    return lambda folder=tmp_path, **changes: roll(models, arguments(root, folder, tiny, **changes))
+from tests.rollouts import write_clip
 
 
 def test_every_rollout_of_a_folder_is_drawn_beside_it(rollout, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

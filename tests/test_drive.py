@@ -7,29 +7,16 @@ import draw_overlay
 import drive
 import numpy as np
 import pytest
+import torch
 
+from relane.alpamayo.sampling import KeyedNoise
 from relane.alpamayo.scene import CAMERAS, open_edited
+from relane.alpamayo.tokens import STOP
 from relane.errors import InputError
 from relane.files import read_json
 from relane.video import probe
 from tests.alpamayo import small_pai
-from tests.rollouts import T0, VIDEO, arguments, roll, write_clip
-
-
-@pytest.fixture(scope="module")
-def root(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    return small_pai.write(tmp_path_factory.mktemp("pai") / "dataset")
-
-
-@pytest.fixture(scope="module")
-def models(tiny):
-    return drive.load(drive.parser().parse_args(arguments(Path("none"), Path("none"), tiny)))
-
-
-@pytest.fixture
-def rollout(root: Path, tiny, models, tmp_path: Path):
-    """rollout(folder, **flags) drives one arm and returns its JSON and NPZ."""
-    return lambda folder=tmp_path, **changes: roll(models, arguments(root, folder, tiny, **changes))
+from tests.rollouts import T0, VIDEO, arguments, write_clip
 
 
 def test_one_arm_gives_the_record_and_the_arrays(rollout, tmp_path: Path) -> None:
@@ -231,6 +218,29 @@ def test_an_incomplete_reply_is_recorded_not_hidden(rollout, tmp_path: Path) -> 
     record, data = rollout(max_generation_length=2)
     assert (record["complete"], record["complete_share"]) == ([False] * 3, 0.0)
     assert not data["complete"].any()
+
+
+@pytest.mark.parametrize("written", ["<|im_end|>", "!", "<|image_pad|>", "<|im_start|>"])
+def test_replies_that_nobody_can_read_stop_the_job_and_name_what_made_them(
+    rollout, models, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, written: str
+) -> None:
+    write_clip(tmp_path)
+    token = models.policy.tokenizer.convert_tokens_to_ids(written)
+    monkeypatch.setattr(KeyedNoise, "token", lambda self, step, scores: torch.full((len(scores),), token))
+    said = (
+        r"alpamayo: none of its 3 replies can be read, .*float32, arm yellow, .*top_p 0\.98, .*max_generation_length 4"
+    )
+    with pytest.raises(InputError, match=said):
+        rollout(max_generation_length=4)
+    assert not list(tmp_path.glob("inference.json")) + list(tmp_path.glob("vis_data.npz"))
+
+
+def test_one_reply_that_can_be_read_is_enough(rollout, models, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    write_clip(tmp_path)
+    stop, lost = models.policy.tokenizer.convert_tokens_to_ids([STOP, "<|im_end|>"])
+    monkeypatch.setattr(KeyedNoise, "token", lambda self, step, scores: torch.tensor([lost, stop, lost]))
+    record, _ = rollout(max_generation_length=4)
+    assert record["complete"] == [False, True, False]
 
 
 def test_without_a_sidecar_times_are_assumed_and_said_to_be(rollout, tmp_path: Path) -> None:

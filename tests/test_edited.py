@@ -5,7 +5,7 @@ import fsspec
 import numpy as np
 import pytest
 
-from relane.edited import EditedFile, check_local, discover, four_panels, load, of_clips, read_sheet, write_sheet
+from relane.edited import EditedFile, check_sizes, discover, four_panels, load, of_clips, read_sheet, write_sheet
 from relane.errors import InputError
 from relane.video import write_video
 
@@ -139,13 +139,28 @@ def test_four_panels_are_found_before_anything_runs_and_the_edit_can_be_taken(tm
     panels = film(tmp_path / f"x/a.{FRONT}_vp_edit_sample0.mp4", 384, 64)
     edit = film(tmp_path / f"x/a.{FRONT}_generated.mp4", 96, 64)
     with pytest.raises(InputError, match=f"{edit}, which stands beside it"):
-        check_local(discover(str(tmp_path)))
+        check_sizes(discover(str(tmp_path)))
     find_videos.main([str(tmp_path), "--take", "generated", "--output", str(tmp_path / "edited.csv")])
     (found,) = load(str(tmp_path / "edited.csv"))
     assert (found.arm, found.video, found.uri) == ("x", f"a.{FRONT}", str(edit))
-    check_local([found])
+    check_sizes([found])
     panels.write_bytes(b"no video: its import will say so")
-    check_local(discover(str(tmp_path)))
+    check_sizes(discover(str(tmp_path)))
+
+
+def test_four_panels_in_a_bucket_are_found_where_it_is_listed_one_video_an_arm(tmp_path):
+    store = fsspec.filesystem("memory")
+    panels = film(tmp_path / "panels.mp4", 384, 64).read_bytes()
+    plain = film(tmp_path / "plain.mp4", 96, 64).read_bytes()
+    for arm, clip, video in (("x", "a", plain), ("x", "b", b"cut"), ("y", "a", panels)):
+        store.pipe(f"/bucket/panels/{arm}/{clip}.{FRONT}_vp_edit_sample0.mp4", video)
+    found = discover("memory://bucket/panels")
+    with pytest.raises(
+        InputError, match=f"y/a.{FRONT}_vp_edit_sample0.mp4: 384x64 is four pictures .*--take generated"
+    ):
+        check_sizes(found, remote=True)
+    check_sizes(found[:2], remote=True)
+    check_sizes(found)  # a sheet's videos: planning asks no network for them
 
 
 @pytest.mark.parametrize(("size", "panels"), [((2880, 480), True), ((7680, 1080), True), ((1920, 1080), False)])

@@ -21,38 +21,28 @@ NEED_A_GPU = {
 }
 
 
-@pytest.fixture(scope="module")
-def rows(tmp_path_factory: pytest.TempPathFactory) -> list[dict]:
-    output = tmp_path_factory.mktemp("bench") / "rows.jsonl"
+def test_every_stage_gives_rows_of_finite_figures_and_leaves_out_only_what_needs_a_gpu(tmp_path: Path) -> None:
+    sys.path.insert(0, str(BENCHMARKS))
+    from full_size import STAGES
+
+    output, table = tmp_path / "rows.jsonl", tmp_path / "rows.md"
     command = [sys.executable, BENCHMARKS / "full_size.py", "--size", "tiny", "--device", "cpu", "--budget", "1500"]
     done = subprocess.run(
-        [*command, "--output", output, "--table", output.with_suffix(".md")],
+        [*command, "--output", output, "--table", table],
         capture_output=True,
         text=True,
         check=False,
         env={**os.environ, "OMP_NUM_THREADS": "1"},
     )
     assert done.returncode == 0, done.stdout + done.stderr
-    table = output.with_suffix(".md").read_text()
-    made = [json.loads(line) for line in output.read_text().splitlines()]
-    assert all(row["what"] in table for row in made)
-    return made
-
-
-def test_every_stage_gives_rows_of_finite_figures(rows: list[dict]) -> None:
-    sys.path.insert(0, str(BENCHMARKS))
-    from full_size import STAGES
-
+    rows = [json.loads(line) for line in output.read_text().splitlines()]
+    assert all(row["what"] in table.read_text() for row in rows)
     assert {row["stage"] for row in rows} == set(STAGES)
-    for row in rows:
-        if "skipped" in row:
-            continue
-        figures = [row[name] for name in ("seconds", "ratio", "operations", "share_of_card") if name in row]
-        assert all(math.isfinite(value) and value > 0 for value in figures), row
-
-
-def test_nothing_is_left_out_but_what_needs_a_gpu(rows: list[dict]) -> None:
     assert {(row["stage"], row["what"]) for row in rows if "skipped" in row} == NEED_A_GPU
+    for row in rows:
+        names = ("seconds", "ratio", "operations", "share_of_card") if "skipped" not in row else ()
+        figures = [row[name] for name in names if name in row]
+        assert all(math.isfinite(value) and value > 0 for value in figures), row
 
 
 def test_the_networks_are_of_the_published_sizes() -> None:

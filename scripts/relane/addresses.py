@@ -34,6 +34,17 @@ def _without_secrets(url: re.Match, instead: str) -> str:
     return f"{url['scheme']}://{'***@' if at and login else ''}{host}{url['path']}{query}{url['end']}"
 
 
+def path_of(address: str) -> str:
+    """An address without its query and fragment, by which a file's name and suffix are told; any other text as it is.
+
+    That is also for hidden addresses. A local file may have `?` in its name.
+    """
+    url = _URL.fullmatch(address)
+    if not url or url["scheme"].lower() in _OWN:
+        return address
+    return address[: url.start("query")] if url["query"] else address
+
+
 def hide(address: str) -> str:
     """The address with `***` for user information and a digest for its query; kept whole in this environment.
 

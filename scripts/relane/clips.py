@@ -20,6 +20,7 @@ import numpy as np
 from av.stream import Disposition
 
 from relane import foreign, wide_colour
+from relane.addresses import path_of
 from relane.colour import rgb_array
 from relane.errors import FetchError, InputError
 from relane.files import sha256_file
@@ -54,7 +55,7 @@ def fetch(uri: str, pai_root: str, clip_id: str, camera: str, checksum: str, fol
     A local MP4 is read where it is. Raises InputError when the source is missing, cannot be read, or does not have
     the sheet's checksum (`<algorithm>:<value>`, blank: not checked).
     """
-    if uri.endswith(".zip") or not uri:
+    if path_of(uri).endswith(".zip") or not uri:
         return _from_pai(uri, pai_root, clip_id, camera, checksum, folder)
     scheme, _, rest = uri.partition("://")
     if rest and scheme != "file":

@@ -21,10 +21,12 @@ from dataclasses import astuple, dataclass
 from pathlib import Path, PurePosixPath
 from typing import Any
 
+from relane.addresses import path_of
 from relane.errors import InputError
 from relane.files import write_text
 from relane.instructions import LONGEST_SLUG, slugify
 from relane.names import CAMERAS, parse_name
+from relane.origin import local_path
 from relane.sources import cannot_list, checksum_of, filesystem
 
 SUFFIX = "_vp_edit_sample0"
@@ -56,7 +58,7 @@ class EditedFile:
     @property
     def stem(self) -> str:
         """The file's name without `.mp4`."""
-        return PurePosixPath(self.uri).stem
+        return PurePosixPath(path_of(self.uri)).stem
 
 
 def four_panels(width: int, height: int) -> bool:
@@ -76,24 +78,44 @@ def mosaic_words(uri: str, width: int, height: int) -> str:
     )
 
 
-def check_local(files: Iterable[EditedFile]) -> None:
-    """Read the headers of the local files. Raises InputError for one that is four panels, as `mosaic_words` says.
+def check_sizes(files: Iterable[EditedFile], remote: bool = False) -> None:
+    """Read the headers of local files. Raises InputError for one that is four panels, as `mosaic_words` says.
 
-    A file that cannot be read here is left to its import, which says what is wrong with it.
+    `remote`: also that of the first remote file of each arm, where the network is asked anyway: what wrote one of an
+    arm's videos wrote all. A file that cannot be read here is left to its import, which says what is wrong with it.
     """
+    seen: set[str] = set()
+    for file in files:
+        path = local_path(file.uri)
+        if path:
+            size = _size(path) if Path(path).is_file() and Path(path).stat().st_size else None
+        elif remote and file.arm not in seen:
+            seen.add(file.arm)
+            size = _remote_size(file.uri)
+        else:
+            continue
+        if size and four_panels(*size):
+            raise InputError(mosaic_words(file.uri, *size))
+
+
+def _size(video: Any) -> tuple[int, int] | None:
+    """Width and height of a video (a path or an open file), None where it cannot be read."""
     import av
 
-    for file in files:
-        path = Path(file.uri.removeprefix("file://"))
-        if "://" in str(path) or not path.is_file() or not path.stat().st_size:
-            continue
-        try:
-            with av.open(str(path)) as container:
-                size = [(stream.width, stream.height) for stream in container.streams.video[:1]]
-        except (av.error.FFmpegError, OSError):
-            continue
-        if size and four_panels(*size[0]):
-            raise InputError(mosaic_words(file.uri, *size[0]))
+    try:
+        with av.open(video) as container:
+            return next(((one.width, one.height) for one in container.streams.video), None)
+    except (av.error.FFmpegError, OSError):
+        return None
+
+
+def _remote_size(uri: str) -> tuple[int, int] | None:
+    fs, path = filesystem(uri)
+    try:
+        with fs.open(path) as file:
+            return _size(file)
+    except Exception:  # every store has its own errors; the import meets the same one and says so
+        return None
 
 
 def load(source: str, video_name: str = "auto", suffix: str = SUFFIX) -> list[EditedFile]:

@@ -34,7 +34,7 @@ from pathlib import Path, PurePosixPath
 from typing import Any
 from urllib.parse import parse_qs
 
-from relane.addresses import reveal
+from relane.addresses import path_of, reveal
 from relane.errors import InputError
 from relane.files import sha256_file
 from relane.names import CAMERAS
@@ -192,7 +192,7 @@ def checksum_of(info: dict[str, Any]) -> str:
 
 
 def _remote_clip(fs: Any, path: str, info: dict[str, Any]) -> Clip:
-    clip_id, camera = named(path)
+    clip_id, camera = named(path_of(path))
     size = info.get("size")
     return Clip(clip_id, camera, fs.unstrip_protocol(path), "", None if size is None else int(size), checksum_of(info))
 
@@ -216,7 +216,7 @@ def _remote_videos(source: str) -> list[Clip]:
                     found |= fs.find(path, detail=True) if info["type"] == "directory" else {path: info}
     except Exception as error:  # every store has its own errors; all of them mean "cannot list"
         raise cannot_list(source, error) from None
-    return [_remote_clip(fs, path, info) for path, info in sorted(found.items()) if _is_video(path)]
+    return [_remote_clip(fs, path, info) for path, info in sorted(found.items()) if _is_video(path_of(path))]
 
 
 def cannot_list(source: str, error: Exception) -> InputError:

@@ -12,6 +12,30 @@ import pytest
 
 PLAN = Path(__file__).with_name("plan.py")
 ROOT = Path(__file__).parents[2]
+SNAKEMAKE = Path(sys.executable).with_name("snakemake")
+
+
+def asked_of_slurm(folder: Path, workdir: Path, target: str, *config: str) -> str:
+    """What a false sbatch is asked for a target under profiles/slurm; the words of `config` follow --config.
+
+    The other commands of Slurm say what Snakemake needs to hear; what it does about the refusal is not waited for.
+    """
+    fake, asked = folder / "bin", folder / "asked"
+    fake.mkdir()
+    for name in ("sacct", "squeue", "scontrol", "sinfo", "sacctmgr", "scancel"):
+        (fake / name).write_text("#!/bin/sh\necho CHANGE_ME\n")
+    (fake / "sbatch").write_text(f'#!/bin/sh\necho "$@" >> {asked}\nexit 1\n')
+    for program in fake.iterdir():
+        program.chmod(0o755)
+    command = [SNAKEMAKE, target, "-s", ROOT / "Snakefile", "-d", workdir, "--profile", ROOT / "profiles" / "slurm"]
+    environment = os.environ | {"PATH": f"{fake}:{os.environ['PATH']}"}
+    quiet = {"stdout": subprocess.DEVNULL, "stderr": subprocess.DEVNULL}
+    with subprocess.Popen([*command, "--config", *config], env=environment, **quiet) as snakemake:
+        until = time.monotonic() + 60
+        while snakemake.poll() is None and time.monotonic() < until and not (asked.exists() and asked.read_text()):
+            time.sleep(0.1)
+        snakemake.kill()
+    return asked.read_text()
 
 
 class Plan(list):

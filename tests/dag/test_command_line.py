@@ -1,19 +1,16 @@
 """What people write on the command line, through Snakemake itself: names, lists, other folders, runs of their own."""
 
-import os
 import re
 import shlex
 import subprocess
-import sys
 import time
 from pathlib import Path
 
 import first_frame
 import pytest
 
-from .conftest import ROOT, plan, write_sheet
+from .conftest import ROOT, SNAKEMAKE, asked_of_slurm, plan, write_sheet
 
-SNAKEMAKE = Path(sys.executable).with_name("snakemake")
 INSTRUCTION = "instructions=lane double yellow solid"
 CAMERA = "camera_front_wide_120fov"
 
@@ -70,24 +67,11 @@ def test_a_stamped_run_is_a_new_run_each_time(workspace):
 
 def test_a_jobs_own_process_is_told_the_stamped_name(workspace):
     """A false sbatch notes the command of the job, which parses the Snakefile anew, later."""
-    fake, asked = workspace / "bin", workspace / "asked"
-    fake.mkdir()
-    for name in ("sacct", "squeue", "scontrol", "sinfo", "sacctmgr", "scancel"):
-        (fake / name).write_text("#!/bin/sh\necho CHANGE_ME\n")
-    (fake / "sbatch").write_text(f'#!/bin/sh\necho "$@" >> {asked}\nexit 1\n')
-    for program in fake.iterdir():
-        program.chmod(0o755)
-    command = [SNAKEMAKE, "clips", "-s", ROOT / "Snakefile", "-d", workspace, "--profile", ROOT / "profiles" / "slurm"]
-    command += ["--config", f"clips={write_sheet(workspace / 'clips.csv', clips=1)}", INSTRUCTION, "run_stamp=true"]
-    environment = os.environ | {"PATH": f"{fake}:{os.environ['PATH']}"}
-    with subprocess.Popen(command, env=environment, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL) as snakemake:
-        until = time.monotonic() + 60
-        while snakemake.poll() is None and time.monotonic() < until and not (asked.exists() and asked.read_text()):
-            time.sleep(0.1)
-        snakemake.kill()
-    [stamped] = set(re.findall(r"prepare_clip:run=([\w-]+)", asked.read_text()))
+    sheet = write_sheet(workspace / "clips.csv", clips=1)
+    asked = asked_of_slurm(workspace, workspace, "clips", f"clips={sheet}", INSTRUCTION, "run_stamp=true")
+    [stamped] = set(re.findall(r"prepare_clip:run=([\w-]+)", asked))
     assert re.fullmatch(r"002_\d{8}_\d{6}", stamped)
-    config = asked.read_text().partition("--config")[2]
+    config = asked.partition("--config")[2]
     assert re.search(rf"run=['\"]*{stamped}", config)
     assert re.search(r"run_stamp=['\"]*false", config.rpartition("run_stamp=true")[2])
 

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.dag.conftest import copy_checkout
+from tests.dag.conftest import ROOT, copy_checkout
 
 BIN = Path(sys.executable).parent
 
@@ -15,6 +15,21 @@ def snakemake(checkout: Path, *words: str) -> subprocess.CompletedProcess:
     """Snakemake with the demo's profile, as the Makefile calls it."""
     command = [BIN / "snakemake", "--profile", "profiles/demo", *words]
     return subprocess.run(command, cwd=checkout, capture_output=True, text=True, check=False)
+
+
+def run_small(folder: Path, *targets: str, config: tuple[str, ...] = ()) -> subprocess.CompletedProcess:
+    """Snakemake in a folder, by the demo's settings with the folder's `mine.json` laid over them."""
+    command = [BIN / "snakemake", *targets, "-s", ROOT / "Snakefile", "-d", folder, "--cores", "2", "--keep-going"]
+    command += [
+        "--resources",
+        "gpu=1",
+        "network=1",
+        "--configfile",
+        ROOT / "config" / "demo.yaml",
+        folder / "mine.json",
+    ]
+    command += ["--show-failed-logs"]
+    return subprocess.run(command, cwd=folder, capture_output=True, text=True, check=False)
 
 
 def run_demo(checkout: Path) -> None:

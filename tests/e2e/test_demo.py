@@ -99,7 +99,7 @@ def test_arms_share_noise_and_the_floor_does_not(demo):
             assert paths.shape == (6, 64, 3)
             scatter[arm] = (paths - paths.mean(0)).ravel()
         alike = {arm: np.corrcoef(scatter["original"], scatter[arm])[0, 1] for arm in DRIVE_ARMS}
-        # Not 1: the sham's pictures are painted anew, and the paths differ by that.
+        # Not 1: the sham's pictures are painted anew. Of one clip they make one sample of six choose otherwise (0.79).
         assert alike["sham"] > 0.7, alike
         assert alike["floor"] < 0.5, alike
 

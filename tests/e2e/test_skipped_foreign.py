@@ -1,16 +1,14 @@
 """Videos edited elsewhere, nothing edited here: a clip without a usable source is left out, and named in the report."""
 
 import json
-import subprocess
 
 import pytest
 
 from relane.video import write_video
 from tests import foreign_videos
-from tests.dag.conftest import ROOT
 from tests.foreign_videos import CAMERA, numbered
 
-from .test_skipped_source import SNAKEMAKE
+from .conftest import run_small
 
 
 @pytest.fixture
@@ -36,16 +34,7 @@ def folder(tmp_path):
 
 
 def test_the_other_clips_are_driven_and_the_report_names_the_one_left_out(folder):
-    command = [SNAKEMAKE, "drive", "-s", ROOT / "Snakefile", "-d", folder, "--cores", "2", "--keep-going"]
-    command += [
-        "--resources",
-        "gpu=1",
-        "network=1",
-        "--configfile",
-        ROOT / "config" / "demo.yaml",
-        folder / "mine.json",
-    ]
-    done = subprocess.run([*command, "--show-failed-logs"], cwd=folder, capture_output=True, text=True, check=False)
+    done = run_small(folder, "drive")
     assert done.returncode == 0, (done.stdout + done.stderr)[-6000:]
     run = folder / "results" / "demo"
     assert {path.parent.name for path in run.glob("alpamayo/*/*/*_inference.json")} == {"long"}

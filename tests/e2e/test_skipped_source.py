@@ -2,17 +2,15 @@
 
 import csv
 import json
-import subprocess
-import sys
 from pathlib import Path
 
 import pytest
 
 from relane.video import write_video
-from tests.dag.conftest import ROOT
 from tests.test_segment_road import road_picture
 
-SNAKEMAKE = Path(sys.executable).with_name("snakemake")
+from .conftest import run_small
+
 SETTINGS = {
     "clips": "drives",
     "instructions": "lane double yellow solid",
@@ -39,22 +37,8 @@ def folder(tmp_path_factory) -> Path:
     return folder
 
 
-def snakemake(folder: Path, *targets: str, config: tuple[str, ...] = ()) -> subprocess.CompletedProcess:
-    command = [SNAKEMAKE, *targets, "-s", ROOT / "Snakefile", "-d", folder, "--cores", "2", "--keep-going"]
-    command += [
-        "--resources",
-        "gpu=1",
-        "network=1",
-        "--configfile",
-        ROOT / "config" / "demo.yaml",
-        folder / "mine.json",
-    ]
-    command += ["--show-failed-logs", *(["--config", *config] if config else [])]
-    return subprocess.run(command, cwd=folder, capture_output=True, text=True, check=False)
-
-
 def test_the_others_are_edited_and_the_clip_is_a_skipped_row_with_its_reason(folder):
-    done = snakemake(folder, "edits", "masks", "dataset")
+    done = run_small(folder, "edits", "masks", "dataset")
     assert done.returncode == 0, (done.stdout + done.stderr)[-5000:]
     run = folder / "results" / "demo"
     rows = {row["video"]: row for row in csv.DictReader((run / "sam2" / "metadata.csv").open(newline=""))}
@@ -65,14 +49,14 @@ def test_the_others_are_edited_and_the_clip_is_a_skipped_row_with_its_reason(fol
     assert [path.name for path in (run / "preprocessed_data_vp").iterdir()] == ["good.front"]
     stats = json.loads((folder / "results" / "datasets" / "lanes" / "stats.json").read_text())
     assert stats["dropped"] == {"unusable_source": 2}
-    again = snakemake(folder, "edits", "masks", "dataset")
+    again = run_small(folder, "edits", "masks", "dataset")
     assert "Nothing to be done" in again.stdout + again.stderr
 
 
 def test_an_edit_of_that_clip_asked_for_by_name_fails_with_the_reason(folder):
     video = "cut.front"
     target = f"results/demo/vp/double-yellow-solid/{video}/{video}_vp_edit_sample0.mp4"
-    done = snakemake(folder, target)
+    done = run_small(folder, target)
     assert done.returncode != 0
     said = done.stdout + done.stderr
     assert "cut.front was skipped" in said
@@ -82,7 +66,7 @@ def test_an_edit_of_that_clip_asked_for_by_name_fails_with_the_reason(folder):
 
 def test_where_failures_are_not_recorded_the_job_fails(folder):
     again = ("--forcerun", "results/demo/clips/cut.front.mp4")  # as docs/targets.md says
-    done = snakemake(folder, "clips", *again, config=("clip={record_failures: false}",))
+    done = run_small(folder, "clips", *again, config=("clip={record_failures: false}",))
     assert done.returncode != 0
     assert "cut.mp4" in done.stdout + done.stderr
     assert not (folder / "results" / "demo" / "clips" / "cut.front.json").exists()

@@ -300,3 +300,18 @@ def test_provenance_and_configuration_are_on_the_page(folder):
     assert f"{record['code']['commit']} (changed since that commit)" in page.text
     assert "2.12.1" in page.text
     assert '"run": "t"' in page.text
+
+
+@pytest.mark.parametrize(
+    ("found", "said"),
+    [
+        ({"fallback": None}, "corridor"),
+        ({"fallback": "centre"}, "corridor; instead: the road's middle (no lane line was found)"),
+        ({"fallback": "wider", "reason": "31% lay outside"}, "corridor; instead: a wider corridor (31% lay outside)"),
+    ],
+)
+def test_what_was_repainted_instead_of_the_corridor_is_said_of_its_clip(folder, found, said):
+    write_json(folder / "sam2" / VIDEO / "region.json", {"region": "corridor", **found})
+    text = make(folder).text
+    assert said in text
+    assert ("instead" in text) == (found["fallback"] is not None)

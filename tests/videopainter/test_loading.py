@@ -9,9 +9,10 @@ import torch
 from safetensors.torch import load_file, save_file
 
 from relane.errors import InputError
-from relane.videopainter.loading import LORA, WEIGHTS, load_id_lora, load_videopainter
+from relane.videopainter.loading import WEIGHTS, load_id_lora, load_videopainter
 from relane.videopainter.networks import VideoPainterAttention
 
+LORA = "pytorch_lora_weights.safetensors"
 CPU = torch.device("cpu")
 
 
@@ -138,6 +139,33 @@ def test_an_id_lora_switches_to_resampling_attention_at_its_scale(checkpoints, t
     x = torch.ones(1, 64)
     expected = linear.base_layer(x) + 0.5 * (x @ torch.full((64, 4), 0.01) @ torch.full((4, 64), 0.01))
     torch.testing.assert_close(linear(x), expected)
+
+
+@pytest.mark.parametrize(
+    ("config", "scales"),
+    [
+        ({"lora_alpha": 2}, (0.5, 0.5)),
+        ({"lora_alpha": 8, "use_rslora": True}, (4, 4)),
+        ({"lora_alpha": 4, "alpha_pattern": {"transformer_blocks.0.attn1.to_q": 16}}, (4, 1)),
+    ],
+)
+@pytest.mark.parametrize("place", ["metadata", "beside", "peft"])
+def test_an_id_lora_has_the_scale_that_its_maker_meant(checkpoints, tmp_path, place, config, scales):
+    folder = tmp_path / "id"
+    folder.mkdir()
+    tensors, header = id_lora(64, 4), {"format": "pt"}
+    if place == "metadata":
+        header["lora_adapter_metadata"] = json.dumps({f"transformer.{key}": value for key, value in config.items()})
+    else:
+        (folder / "adapter_config.json").write_text(json.dumps(config))
+    if place == "peft":
+        tensors = {name.replace("transformer.", "base_model.model.", 1): one for name, one in tensors.items()}
+    save_file(tensors, folder / (LORA if place != "peft" else "adapter_model.safetensors"), header)
+    transformer = load(checkpoints, videopainter_id=folder).transformer
+    plain = torch.full((64, 4), 0.01) @ torch.full((4, 64), 0.01)
+    attention = transformer.transformer_blocks[0].attn1
+    for linear, scale in zip((attention.to_q, attention.to_k), scales, strict=True):
+        torch.testing.assert_close(linear.get_delta_weight("videopainter_id"), scale * plain)
 
 
 def test_an_id_lora_of_another_model_is_refused(checkpoints, tmp_path):

@@ -57,6 +57,7 @@ def check(
         check_lora_file(config, local)
         check_stages(config, edit_arms, drivable)
         check_arms(config, drive_arms)
+        check_devices(config, edit_arms)
     except InputError as error:
         raise InputError(f"config: {error}") from None
 
@@ -108,6 +109,19 @@ def check_arms(config: Mapping[str, Any], drive_arms: list[str]) -> None:
     for name in config["effects"]["action_unchanged"]:
         if name not in drive_arms:
             raise InputError(f"effects.action_unchanged: {name!r} is no arm of this run{nearest(name, drive_arms)}")
+
+
+def check_devices(config: Mapping[str, Any], edit_arms: list[str]) -> None:
+    """Options that only a GPU has, with a device that is the CPU by name. What `auto` will be, only a job knows."""
+    options = [("sam2", "vos_optimized", "true")]
+    if edit_arms:
+        kinds = (("fp8", "true"), ("attention_backend", "flash_4"))
+        options += [(section, *kind) for section in ("first_frame", "video") for kind in kinds]
+    devices = {"sam2": "sam2", "first_frame": "painter", "video": "editor"}
+    for section, key, value in options:
+        device = devices[section]
+        if config["devices"][device] == "cpu" and str(config[section][key]).lower() == value:
+            raise InputError(f"{section}.{key} {value} needs a GPU, but devices.{device} is cpu; change one of the two")
 
 
 def check_datasets(config: Mapping[str, Any], clips: Mapping[str, Clip]) -> None:
@@ -193,13 +207,10 @@ WAIT_FOR = {
 }
 
 
-def check_checkpoints(
+def to_come(
     config: Mapping[str, Any], rules: Iterable[str], edit_arms: Iterable[str], clips: Mapping[str, Clip]
-) -> None:
-    """Raise InputError for a checkpoint that a run will load and that is not there.
-
-    rules: names of those of which jobs will run, as far as they are planned yet.
-    """
+) -> set[str]:
+    """Names of the rules of which a run will have jobs, of those of which jobs are planned so far."""
     rules = set(rules)
     if "collect_masks" in rules:
         rules |= {later for rule in rules for later in WAIT_FOR.get(rule, ())}
@@ -207,6 +218,12 @@ def check_checkpoints(
         rules -= {*EDITS, "evaluate_edit"}
     if not config["drive"]["enabled"] or not any_drivable(config, clips):
         rules -= {"drive_arm", "drive_arms"}
+    return rules
+
+
+def check_checkpoints(config: Mapping[str, Any], rules: Iterable[str]) -> None:
+    """Raise InputError for a checkpoint that jobs of these rules (`to_come`) load and that is not there."""
+    rules = set(rules)
     for rule, (needed, optional) in LOADS.items():
         for name in (*needed, *optional) if rule in rules else ():
             folder = config["checkpoints"][name]

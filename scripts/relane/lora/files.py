@@ -40,12 +40,7 @@ def load_lora(pipe: FluxFillPipeline, lora: str | Path, scale: float) -> list[st
     for another model (the message names both widths), and when a number in it is NaN or infinite.
     """
     file = find(Path(lora))
-    try:
-        state, said = _state(pipe, file)
-    except _FAULTS as error:
-        line = (str(error).strip() or type(error).__name__).splitlines()[0][:200]
-        raise InputError(f"{file}: not a readable LoRA ({type(error).__name__}: {line})") from None
-    check_tensors(state, file)
+    state, said = read(file, pipe.transformer, pipe)
     state, more = _fitting(pipe, state, file)
     said += more
     pipe.load_lora_weights(state, adapter_name=ADAPTER)
@@ -69,14 +64,32 @@ def find(lora: Path) -> Path:
     return files[0]
 
 
-def _state(pipe: FluxFillPipeline, file: Path) -> tuple[dict[str, torch.Tensor], list[str]]:
-    """The file's tensors under diffusers' names (`transformer.<layer>.lora_A.weight`), scaled; and what is to say."""
+def read(
+    file: Path, transformer: torch.nn.Module, pipe: FluxFillPipeline | None = None
+) -> tuple[dict[str, torch.Tensor], list[str]]:
+    """A LoRA's tensors under diffusers' names (`transformer.<layer>.lora_A.weight`), scaled; and lines of what to say.
+
+    `transformer` is the network that it is for. With `pipe`, other trainers' files are converted too. Raises InputError
+    for a file that cannot be read, and when a number in it is NaN, infinite or absurd.
+    """
+    try:
+        state, said = _state(file, transformer, pipe)
+    except _FAULTS as error:
+        line = (str(error).strip() or type(error).__name__).splitlines()[0][:200]
+        raise InputError(f"{file}: not a readable LoRA ({type(error).__name__}: {line})") from None
+    check_tensors(state, file)
+    return state, said
+
+
+def _state(
+    file: Path, transformer: torch.nn.Module, pipe: FluxFillPipeline | None
+) -> tuple[dict[str, torch.Tensor], list[str]]:
     with safe_open(file, "pt") as opened:
         tensors = {name: opened.get_tensor(name) for name in opened.keys()}  # noqa: SIM118
         header = opened.metadata() or {}
-    if _is_peft(pipe, tensors):
+    beside = file.with_name(CONFIG)
+    if _is_peft(transformer, tensors):
         state = {f"transformer.{_bare(name)}": tensor for name, tensor in tensors.items()}
-        beside = file.with_name(CONFIG)
         config = read_json(beside) if beside.is_file() else None
         said = [] if config else [f"no {CONFIG} beside it: alpha is taken to be the rank"]
         return _scaled(state, {"transformer": config} if config else {}, {}), said
@@ -85,15 +98,18 @@ def _state(pipe: FluxFillPipeline, file: Path) -> tuple[dict[str, torch.Tensor],
         configs = {part: _of_part(config, part) for part in _PARTS}
         return _scaled(tensors, {part: one for part, one in configs.items() if one}, {}), []
     alphas = {name: float(value) for name, value in tensors.items() if name.endswith(".alpha")}
+    if pipe is None:
+        state = {name: tensor for name, tensor in tensors.items() if name not in alphas}
+        return _scaled(state, {"transformer": read_json(beside)} if beside.is_file() else {}, alphas), []
     # Kohya's alphas and diffusers' own are told apart in there; of ours it takes floats alone.
     converted = tensors | {name: torch.tensor(alpha) for name, alpha in alphas.items()}
     state, left, _ = pipe.lora_state_dict(converted, return_alphas=True, return_lora_metadata=True)
     return _scaled(state, {}, {name: float(alpha) for name, alpha in (left or {}).items()}), []
 
 
-def _is_peft(pipe: FluxFillPipeline, tensors: dict[str, torch.Tensor]) -> bool:
+def _is_peft(transformer: torch.nn.Module, tensors: dict[str, torch.Tensor]) -> bool:
     """Whether the tensors have PEFT's names: the transformer's own layers, maybe behind PEFT's prefix."""
-    own = {name for name, _ in pipe.transformer.named_children()}
+    own = {name for name, _ in transformer.named_children()}
     return any(_bare(name).split(".")[0] in own for name in tensors)
 
 

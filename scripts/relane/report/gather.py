@@ -207,11 +207,12 @@ def _video(folder: Path, name: str, arms: Sequence[str], rollouts: Rollouts, for
     record = _record(folder / "clips" / f"{name}.json")
     if "clip_id" not in record or "camera" not in record:
         raise InputError(f"{folder / 'clips' / name}.json: no clip_id or camera; make it again with prepare_clip.py")
+    region = folder / "sam2" / name / "region.json"  # only of videos that are edited here
     video = Video(
         name=name,
         clip_id=str(record["clip_id"]),
         camera=str(record["camera"]),
-        facts=tables.clip_facts(record),
+        facts=tables.clip_facts(record) + (tables.region_facts(_record(region)) if region.is_file() else []),
         source=_file(folder / "clips" / f"{name}.mp4", f"{name}/source.mp4"),
         arms=[],
         plots=rollouts.plots_of(str(record["clip_id"])),

@@ -115,6 +115,22 @@ def clip_facts(record: dict[str, Any]) -> list[tuple[str, str]]:
     return [*facts, ("sha256", str(record.get("sha256", "–"))[:12])]
 
 
+# What select_region.py did instead of the corridor (`fallback` in region.json).
+INSTEAD = {"centre": "the road's middle", "wider": "a wider corridor", "road": "the whole road"}
+
+
+def region_facts(record: dict[str, Any]) -> list[tuple[str, str]]:
+    """Which part of the road is repainted, and where the corridor was not good enough, what was taken instead and why.
+
+    `record` is a region.json of select_region.py.
+    """
+    asked, fallback = str(record.get("region", "–")), record.get("fallback")
+    if not fallback:
+        return [("region", asked)]
+    reason = record.get("reason") or ("no lane line was found" if fallback == "centre" else "")
+    return [("region", f"{asked}; instead: {INSTEAD.get(fallback, fallback)}{f' ({reason})' if reason else ''}")]
+
+
 def edit_facts(first_frame: dict[str, Any], edit: dict[str, Any]) -> list[tuple[str, str]]:
     """What it took: seconds and memory of the first frame and of the video."""
     facts = []

@@ -1,6 +1,7 @@
 """Released checkpoints by their own names, checked tensor by tensor before anything is loaded."""
 
 import json
+import sys
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -10,16 +11,15 @@ from accelerate import init_empty_weights
 from diffusers import AutoencoderKLCogVideoX, CogVideoXTransformer3DModel, ModelMixin
 from diffusers.utils import logging
 from safetensors import SafetensorError, safe_open
-from safetensors.torch import load_file
 
 from relane.errors import InputError
 from relane.files import read_json, safe_join
-from relane.finite import check_tensors, check_weights
+from relane.finite import check_weights
+from relane.lora import files as lora_files
 from relane.videopainter.networks import CogvideoXBranchModel, VideoPainterTransformer
 from relane.videopainter.pipeline import VideoPainter
 
 WEIGHTS = "diffusion_pytorch_model.safetensors"
-LORA = "pytorch_lora_weights.safetensors"
 # In released branch configs, without meaning for the network (specs/videopainter.md, section 1.1).
 UNUSED_BRANCH_KEYS = ("wo_text", "id_pool_resample_learnable")
 # What a branch must share with the transformer that it feeds.
@@ -146,12 +146,14 @@ def _checked(network: Any, folder: Path) -> Any:
 def load_id_lora(transformer: VideoPainterTransformer, path: str | Path, scale: float = 1.0) -> None:
     """Add a VideoPainterID LoRA (the file, or its folder) to the transformer and switch to resampling attention.
 
-    No alpha is stored, so the released file works at scale 1.0 in the original too. Raises InputError when a tensor
-    does not fit.
+    Its own alpha is found as that of any LoRA (`relane.lora.files`); the released file stores none, so that it works at
+    scale 1.0 as in the original. Raises InputError when there is no LoRA, or a tensor does not fit.
     """
-    path = Path(path)
-    path = path / LORA if path.is_dir() else path
-    found = shapes_of_file(path)
+    path = lora_files.find(Path(path))
+    tensors, said = lora_files.read(path, transformer)
+    for line in said:
+        print(f"{path}: {line}", file=sys.stderr)
+    found = {name: tuple(tensor.shape) for name, tensor in tensors.items()}
     ranks = {shape[0] for name, shape in found.items() if name.endswith("lora_A.weight")}
     needed: dict[str, tuple[int, ...]] = {}
     if len(ranks) == 1:
@@ -161,8 +163,6 @@ def load_id_lora(transformer: VideoPainterTransformer, path: str | Path, scale: 
                 name = f"transformer.transformer_blocks.{index}.attn1.{linear}"
                 needed |= {f"{name}.lora_A.weight": (rank, width), f"{name}.lora_B.weight": (width, rank)}
     compare(found, needed).raise_if_wrong(path, "a VideoPainterID LoRA for this transformer")
-    tensors = load_file(path)
-    check_tensors(tensors, path)
     transformer.load_lora_adapter(tensors, prefix="transformer", adapter_name="videopainter_id")
     transformer.set_adapters(["videopainter_id"], weights=[scale])
     transformer.set_id_resample(True)
