@@ -162,8 +162,6 @@ class RoadSegmenter:
             yield (logits > 0).cpu().numpy()
 
     def _prompt(self, frames, count, points, negative_points):
-        if not points:
-            raise InputError("sam2.points: at least one point on the road is needed")
         images = self._sam2.FrameStream(frames, count, self.predictor.image_size)
         state, first = self._ask(images, points, negative_points)
         self.points_used = list(points)

@@ -73,7 +73,8 @@ def add_options(
     are `true` or `false`; lists are one JSON string, and lists when they are read.
     """
     for name, sub in section.model_json_schema()["properties"].items():
-        if name in leave_out or (only and name not in only):
+        # A section in a section is one for `add_options` to be called with.
+        if name in leave_out or (only and name not in only) or "$ref" in sub:
             continue
         default = section.model_fields[name].get_default()
         preset = f"{_written(default) or 'blank'} {sub.get('unit', '')}".rstrip()

@@ -55,28 +55,24 @@ def schema_text() -> str:
 
 
 def config_text() -> str:
-    """config/config.yaml: a short comment, the first clause of its meaning, at each key."""
-    lines = []
-    for (name, sub), value in zip(json_schema()["properties"].items(), default().values(), strict=True):
+    """config/config.yaml: a short comment, the first sentence of its meaning, at each key."""
+    return CONFIG_HEAD + "\n".join(_options(json_schema(), default())) + "\n"
+
+
+def _options(section: dict[str, Any], values: dict[str, Any], indent: str = "") -> Iterator[str]:
+    """The lines of a section's options; lists of lists and mappings of names take one line an item."""
+    for key, sub in section["properties"].items():
+        value, text = values[key], f"{indent}{key}:"
         if "properties" in sub:
-            lines += ["", *_line(f"{name}:", sub, "")]
-            for key, inner in sub["properties"].items():
-                lines += _option(key, value[key], inner, "  ")
+            yield from ("", *_line(text, sub, indent), *_options(sub, value, f"{indent}  "))
+        elif isinstance(value, dict):
+            yield from ("", *_line(text, sub, indent))
+            yield from (f"{indent}  {name}: {_yaml(item)}" for name, item in value.items())
+        elif isinstance(value, list) and value and isinstance(value[0], list):
+            yield from _line(text, sub, indent)
+            yield from (f"{indent}  - {_yaml(item)}" for item in value)
         else:
-            lines += _option(name, value, sub, "")
-    return CONFIG_HEAD + "\n".join(lines) + "\n"
-
-
-def _option(key: str, value: Any, sub: dict[str, Any], indent: str) -> Iterator[str]:
-    """The lines of one option: nested lists and mappings of them take one line an item."""
-    if isinstance(value, list) and value and isinstance(value[0], list):
-        yield from _line(f"{indent}{key}:", sub, indent)
-        yield from (f"{indent}  - {_yaml(item)}" for item in value)
-    elif isinstance(value, dict):
-        yield from ("", *_line(f"{indent}{key}:", sub, indent))
-        yield from (f"{indent}  {name}: {_yaml(item)}" for name, item in value.items())
-    else:
-        yield from _line(f"{indent}{key}: {_yaml(value)}", sub, indent)
+            yield from _line(f"{text} {_yaml(value)}", sub, indent)
 
 
 def _line(text: str, sub: dict[str, Any], indent: str) -> Iterator[str]:
