@@ -85,7 +85,7 @@ def test_the_shipped_configurations_can_be_carried_out(names):
         ({"checkpoints": {"qwen": ""}}, r"checkpoints\.qwen is blank.*first_frame\.caption_refine_iters"),
         ({"first_frame": {"fp8": True, "offload": "model"}}, r"first_frame\.fp8: not with"),
         ({"first_frame": {"strength": 0.01, "num_inference_steps": 5}}, r"strength 0\.01 with first_frame\.num"),
-        ({"first_frame": {"paint_size": "100x160"}}, r"first_frame\.paint_size: '100x160': .*multiples of 16"),
+        ({"first_frame": {"paint_size": "100x160"}}, r"first_frame\.paint_size: '100x160' should .*multiples of 16"),
         ({"lora": {"height": 160}}, r"lora\.height, lora\.width: 160x0"),
         ({"lora": {"resume": "nowhere"}}, r"lora\.resume nowhere: no checkpoint here"),
         ({"sam2": {"points": []}}, r"sam2\.points: at least one point"),

@@ -104,7 +104,7 @@ def test_max_frames_caps_the_clip_and_the_same_input_gives_the_same_bytes(tmp_pa
     [
         (["--min-frames", "49"], "10 frames at 10 fps, but 49 are needed"),
         (["--anchor", "t0", "--t0-us", "5100000"], "end at t0_us 5100000, but the source covers only 0 to"),
-        (["--fps", "0"], r"clip\.fps: 0 must be above 0"),
+        (["--fps", "0"], r"clip\.fps: 0 should be greater than 0"),
         (["--min-frames", "20", "--max-frames", "10"], "max_frames must be at least min_frames"),
     ],
 )
@@ -132,7 +132,7 @@ def test_where_failures_are_recorded_the_clip_is_empty_and_its_record_says_why(t
 
 def test_a_wrong_setting_is_no_fault_of_the_source(tmp_path: Path):
     foreign_videos.write(tmp_path / "v.mp4", numbered(30))
-    with pytest.raises(InputError, match=r"clip\.fps: 0 must be above 0"):
+    with pytest.raises(InputError, match=r"clip\.fps: 0 should be greater than 0"):
         prepare(tmp_path, tmp_path / "v.mp4", "--record-failures", "true", "--fps", "0")
     assert not list((tmp_path / "out").glob("*"))
 

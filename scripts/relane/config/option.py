@@ -1,8 +1,9 @@
 """How an option is declared: `option` in a `Section`, a pydantic model. Imported at planning, so without torch."""
 
+import re
 from argparse import Namespace
 from collections.abc import Mapping
-from typing import Any, ClassVar, Literal, Self
+from typing import Annotated, Any, ClassVar, Literal, Self
 
 from pydantic import (
     BaseModel,
@@ -19,6 +20,16 @@ from pydantic_core.core_schema import CoreSchema, no_info_after_validator_functi
 from relane.errors import InputError
 
 Dtype = Literal["float32", "bfloat16"]
+Count = Annotated[int, Field(ge=0)]
+Positive = Annotated[int, Field(ge=1)]
+Amount = Annotated[float, Field(ge=0)]
+Above0 = Annotated[float, Field(gt=0)]
+Share = Annotated[float, Field(ge=0, le=1)]
+ShareAbove0 = Annotated[float, Field(gt=0, le=1)]
+Pixels = Annotated[int, Field(ge=0, json_schema_extra={"unit": "px"})]
+Tokens = Annotated[int, Field(ge=1, json_schema_extra={"unit": "tokens"})]
+Metres = Annotated[float, Field(gt=0, json_schema_extra={"unit": "m"})]
+Crf = Annotated[int, Field(ge=0, le=51)]
 
 
 def option(default: Any, meaning: str, *, unit: str = "", rerun: bool = True, **bounds: Any) -> Any:
@@ -29,7 +40,7 @@ def option(default: Any, meaning: str, *, unit: str = "", rerun: bool = True, **
     bounds: pydantic's: ge, gt, le, lt, multiple_of, pattern, min_length, max_length.
     """
     extra = ({"unit": unit} if unit else {}) | ({} if rerun else {"rerun": False})
-    return Field(default, description=meaning, json_schema_extra=extra or None, **bounds)
+    return Field(default, description=meaning, **({"json_schema_extra": extra} if extra else {}), **bounds)
 
 
 class Distinct:
@@ -46,7 +57,7 @@ class Distinct:
         """The list; ValueError names what stands in it again."""
         again = [item for number, item in enumerate(items) if item in items[:number]]
         if again:
-            raise ValueError(f"{again[0]!r} stands there twice")
+            raise ValueError(f"has {again[0]!r} twice")
         return items
 
 
@@ -59,11 +70,16 @@ EITHER = Discriminator(lambda value: "several" if isinstance(value, list) else "
 class Section(BaseModel):
     """A section of the configuration, or a part of one; its options are its fields, with their defaults.
 
-    KEY: the section's key in the configuration, for messages.
+    key: the section's key in the configuration, for messages; given to the class, and inherited.
     """
 
     model_config = ConfigDict(strict=True, extra="forbid", frozen=True, allow_inf_nan=False, protected_namespaces=())
     KEY: ClassVar[str] = ""
+
+    def __init_subclass__(cls, key: str = "", **kwargs: Any) -> None:
+        super().__init_subclass__(**kwargs)
+        if key:
+            cls.KEY = key
 
     @classmethod
     def of(cls, values: Namespace | Mapping[str, Any]) -> Self:
@@ -117,53 +133,17 @@ def place_of(error: Mapping[str, Any], values: Any) -> list[str | int]:
     return place
 
 
-# Types by pydantic's name of the error.
-_TYPES = {
-    "int_type": "integer",
-    "int_from_float": "integer",
-    "float_type": "number",
-    "string_type": "string",
-    "bool_type": "boolean",
-    "list_type": "list",
-    "model_type": "mapping",
-    "dict_type": "mapping",
-}
-# What is said of a value and its bound, which comes first in the error's context.
-_BOUNDS = {
-    "greater_than_equal": "is less than the minimum of {}",
-    "greater_than": "must be above {}",
-    "less_than_equal": "is greater than the maximum of {}",
-    "less_than": "must be below {}",
-    "multiple_of": "is no multiple of {}",
-    "string_pattern_mismatch": "does not have the form {}",
-    "string_too_short": "must not be empty",
-    "too_short": "has too few items: at least {1} are needed",
-    "too_long": "has too many items: at most {1} are allowed",
-    "finite_number": "is not finite: give a number",
-}
-
-
 def first(error: ValidationError, values: Any) -> tuple[list[str | int], dict[str, Any]]:
     """The first error, those of whole sections before those of keys, and where it is."""
     found = [(place_of(one, values), one) for one in error.errors(include_url=False)]
     return min(found, key=lambda pair: (len(pair[0]), [str(part) for part in pair[0]]))
 
 
-def _short(value: Any) -> str:
-    return f"{value:g}" if isinstance(value, float) else str(value)
-
-
 def describe(error: ValidationError, values: Any, key: str = "") -> str:
-    """The first thing that is wrong with the values of a section: the key's full name, and what is wrong."""
+    """The first thing that is wrong with the values of a section: the key's full name, its value, what it should be."""
     place, one = first(error, values)
     name = ".".join(map(str, [key] * bool(key) + place))
-    kind, value = one["type"], one["input"]
-    if kind in _TYPES:
-        return f"{name} must be of type {_TYPES[kind]}, not {type(value).__name__}: {value!r}"
-    if kind == "literal_error":
-        return f"{name}: {value!r} is not one of {one['ctx']['expected'].replace('True or False', 'true or false')}"
-    if kind in _BOUNDS:
-        return f"{name}: {value!r} {_BOUNDS[kind].format(*map(_short, one.get('ctx', {}).values()))}"
-    if kind == "missing":
+    if one["type"] == "missing":
         return f"{name} is missing; it has no default"
-    return f"{name}: {value!r}: {one['ctx']['error'] if kind == 'value_error' else one['msg']}"
+    said = re.sub(r"^(Value error, |\w+ (?=should ))| or instance of \w+$", "", one["msg"])
+    return f"{name}: {one['input']!r} {said}"

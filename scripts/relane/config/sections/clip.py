@@ -1,20 +1,18 @@
 """Section `clip`: how sources become clips (scripts/prepare_clip.py)."""
 
-from typing import Annotated, ClassVar, Literal
+from typing import Annotated, Literal
 
 from pydantic import Field
 
-from relane.config.option import ALONE, EITHER, SEVERAL, Distinct, Section, option
+from relane.config.option import ALONE, EITHER, SEVERAL, Crf, Distinct, Positive, Section, option
 from relane.errors import InputError
 
 Instant = Annotated[int, Field(ge=0)]
 Instants = Annotated[list[Instant], Distinct(), Field(min_length=1)]
 
 
-class Clip(Section):
+class Clip(Section, key="clip"):
     """How sources become clips (`scripts/prepare_clip.py`)."""
-
-    KEY: ClassVar[str] = "clip"
 
     fps: float = option(
         10,
@@ -23,13 +21,12 @@ class Clip(Section):
         unit="frames/s",
         gt=0,
     )
-    max_frames: int = option(150, "Frames a clip has at most; all of them are segmented and edited.", ge=1)
-    min_frames: int = option(
+    max_frames: Positive = option(150, "Frames a clip has at most; all of them are segmented and edited.")
+    min_frames: Positive = option(
         49,
         "A source that gives fewer frames cannot be used; VideoPainter needs one window, 49. A clip runs again only "
         "where another value makes it too short, or usable.",
         rerun=False,
-        ge=1,
     )
     anchor: Literal["start", "t0"] = option(
         "start",
@@ -39,17 +36,17 @@ class Clip(Section):
     t0_us: Annotated[Annotated[Instant, ALONE] | Annotated[Instants, SEVERAL], EITHER] = option(
         5_100_000,
         "The instant at which the driving model plans, in microseconds on the source's own clock; or a list of them. "
-        "The first gives files their plain names, further ones append `_t0_<microseconds>`; statistics average them "
-        "by clip.",
-        unit="µs",
+        "The first gives files their plain names, further ones append `_t0_<microseconds>`; statistics average them by "
+        "clip.",
+        unit="\u00b5s",
     )
     frame_choice: Literal["before", "nearest"] = option(
         "before",
         "Which frame of a driven clip stands for an instant: the last one at or before it, as PhysicalAI-AV's own "
-        "loader takes it, so that nothing from after the instant is shown; or the nearest, as clips without ego "
-        "motion take it.",
+        "loader takes it, so that nothing from after the instant is shown; or the nearest, as clips without ego motion "
+        "take it.",
     )
-    crf: int = option(18, "H.264 quality of the clip; 0 is lossless.", ge=0, le=51)
+    crf: Crf = option(18, "H.264 quality of the clip; 0 is lossless.")
     record_failures: bool = option(
         True,
         "Whether a source that cannot be used (too short, damaged, not to be fetched at the second attempt) is named "

@@ -1,21 +1,19 @@
 """Options of section `drive` that the driving model takes (scripts/drive.py)."""
 
-from typing import ClassVar, Literal
+from typing import Literal
 
-from relane.config.option import Dtype, Section, option
+from relane.config.option import Above0, Count, Dtype, Positive, Section, ShareAbove0, Tokens, option
 
 
-class Driving(Section):
+class Driving(Section, key="drive"):
     """How an arm is driven: the flags of scripts/drive.py."""
 
-    KEY: ClassVar[str] = "drive"
-
     cameras: Literal[4, 7] = option(4, "Cameras the model sees; 7 is outside the model's training.")
-    num_traj_samples: int = option(6, "K, paths sampled in one batched call.", ge=1)
-    top_p: float = option(0.98, "Nucleus of the reasoning's sampling.", gt=0, le=1)
-    temperature: float = option(0.6, "Temperature of the reasoning's sampling; 0.001 is as good as greedy.", gt=0)
-    max_generation_length: int = option(256, "Longest reasoning, in tokens.", unit="tokens", ge=1)
-    diffusion_steps: int = option(0, "Euler steps of the flow; 0: as the checkpoint says.", ge=0)
+    num_traj_samples: Positive = option(6, "K, paths sampled in one batched call.")
+    top_p: ShareAbove0 = option(0.98, "Nucleus of the reasoning's sampling.")
+    temperature: Above0 = option(0.6, "Temperature of the reasoning's sampling; 0.001 is as good as greedy.")
+    max_generation_length: Tokens = option(256, "Longest reasoning, in tokens.")
+    diffusion_steps: Count = option(0, "Euler steps of the flow; 0: as the checkpoint says.")
     allow_late_frames: bool = option(
         False,
         "Take frames that are further from their instant than a frame period (with `clip.frame_choice: nearest` half "

@@ -1,10 +1,10 @@
 """Section `first_frame`: the first frame, by FLUX Fill under the critic (scripts/first_frame.py)."""
 
-from typing import Annotated, ClassVar, Literal
+from typing import Annotated, Literal
 
 from pydantic import AfterValidator, WithJsonSchema
 
-from relane.config.option import Dtype, Section, option
+from relane.config.option import Amount, Count, Dtype, Pixels, Positive, Section, ShareAbove0, Tokens, option
 from relane.config.sections.region import Hole
 from relane.config.sections.speed import Speed
 from relane.errors import InputError
@@ -14,7 +14,7 @@ def size_of(text: str) -> tuple[int, int] | None:
     """(height, width) of a text such as `128x192`, None of a blank one. Raises ValueError for any other."""
     sides = [int(side) for side in text.split("x") if side.isdecimal()]
     if text and (len(sides) != 2 or text.count("x") != 1 or any(side < 16 or side % 16 for side in sides)):
-        raise ValueError("expected HEIGHTxWIDTH, multiples of 16, such as 480x720")
+        raise ValueError("should be HEIGHTxWIDTH, multiples of 16, such as 480x720")
     return (sides[0], sides[1]) if text else None
 
 
@@ -28,9 +28,9 @@ Size = Annotated[
 class Painting(Section):
     """What FLUX Fill paints with, and under which critic."""
 
-    num_inference_steps: int = option(50, "Denoising steps of FLUX Fill.", ge=1)
-    guidance_scale: float = option(30.0, "Guidance of FLUX Fill.", ge=0)
-    strength: float = option(1.0, "1 starts from noise, less from the noised source.", gt=0, le=1)
+    num_inference_steps: Positive = option(50, "Denoising steps of FLUX Fill.")
+    guidance_scale: Amount = option(30.0, "Guidance of FLUX Fill.")
+    strength: ShareAbove0 = option(1.0, "1 starts from noise, less from the noised source.")
     max_sequence_length: int = option(
         512, "T5 tokens of the caption: what the model was trained with.", unit="tokens", ge=1, le=512
     )
@@ -39,25 +39,23 @@ class Painting(Section):
         "HEIGHTxWIDTH to paint at; empty: the clip's own size, a larger one scaled to about one megapixel and back. "
         "Above two megapixels FLUX's schedule leaves noise in the picture, and a warning says how much.",
     )
-    mask_feather: int = option(8, "Pixels over which the edit fades in, inside the region.", unit="px", ge=0)
+    mask_feather: Pixels = option(8, "Pixels over which the edit fades in, inside the region.")
     lora: str = option(
         "", "A name under `loras` (it is trained first), or a path of LoRA weights, a file or a folder; empty: none."
     )
-    lora_scale: float = option(0.0, "Weight of the LoRA; 0: not loaded.", ge=0)
-    caption_refine_iters: int = option(
-        10, "Tries under the critic at most; 0 switches the critic off, and one try is made.", ge=0
+    lora_scale: Amount = option(0.0, "Weight of the LoRA; 0: not loaded.")
+    caption_refine_iters: Count = option(
+        10, "Tries under the critic at most; 0 switches the critic off, and one try is made."
     )
-    caption_refine_batch: int = option(
-        1, "Tries of one caption that are painted before the critic judges them in one batch.", ge=1
+    caption_refine_batch: Positive = option(
+        1, "Tries of one caption that are painted before the critic judges them in one batch."
     )
-    caption_refine_temperature: float = option(0.1, "Temperature of the critic's replies.", ge=0)
-    caption_max_tokens: int = option(512, "Longest reply of the critic, in tokens.", unit="tokens", ge=1)
+    caption_refine_temperature: Amount = option(0.1, "Temperature of the critic's replies.")
+    caption_max_tokens: Tokens = option(512, "Longest reply of the critic, in tokens.")
 
 
 class FirstFrame(Speed, Hole, Painting):
     """The first frame, by FLUX Fill under the critic (`scripts/first_frame.py`)."""
-
-    KEY: ClassVar[str] = "first_frame"
 
     unload_critic_after_use: bool = option(
         False,

@@ -1,10 +1,10 @@
 """Sections that shape the plan; no script takes their options, but for those of the classes that they inherit."""
 
-from typing import Annotated, ClassVar, Literal
+from typing import Annotated, Literal
 
 from pydantic import Field
 
-from relane.config.option import Distinct, Section, option
+from relane.config.option import Count, Distinct, Section, option
 from relane.config.sections.captioning import Captioning
 from relane.config.sections.driving import Driving
 from relane.errors import InputError
@@ -60,8 +60,7 @@ class Arms(Section):
     """The controls. `original` always runs; without the other two an effect means little."""
 
     sham: bool = option(
-        True,
-        "An edit that asks for the markings that the clip already has: what the editor itself does to the driver.",
+        True, "An edit that asks for the markings that the clip already has: what the editor itself does to the driver."
     )
     floor: bool = option(True, "The original once more with other noise: what the driver does by itself.")
 
@@ -69,15 +68,14 @@ class Arms(Section):
 class Report(Section):
     """The page (`scripts/report.py`)."""
 
-    clips: int = option(
+    clips: Count = option(
         50,
         "Clips shown with their videos, spread evenly over the sheet; 0: all. The effects count every clip. Overlays "
         "of the others are drawn by the target `drive`, or by name.",
-        ge=0,
     )
 
 
-class DrivePlan(Section):
+class DrivePlan(Section, key="drive"):
     """What is driven. It shapes the plan, and scripts/drive.py is told the outcome."""
 
     enabled: bool = option(True, "Whether to drive at all.")
@@ -107,7 +105,7 @@ class DrivePlan(Section):
     videos_start_us: int = option(
         0,
         "Time of their first frame on the source's clock, where no JSON beside the video has `t_us`.",
-        unit="µs",
+        unit="\u00b5s",
         ge=0,
     )
 
@@ -128,8 +126,6 @@ class DrivePlan(Section):
 class Drive(Driving, DrivePlan):
     """The driving model (`scripts/drive.py`)."""
 
-    KEY: ClassVar[str] = "drive"
-
 
 class Dataset(Captioning):
     """How frames become dataset rows (`scripts/take_frames.py`, `scripts/dataset_frames.py`,
@@ -143,8 +139,8 @@ class Dataset(Captioning):
 class Slice(Section):
     """A dataset: the slice of the clip sheet that it takes."""
 
-    start: int = option(..., "First video of the clip sheet to take, from 0.", ge=0)
-    limit: int = option(..., "Videos to take at most; 0: all.", ge=0)
+    start: Count = option(..., "First video of the clip sheet to take, from 0.")
+    limit: Count = option(..., "Videos to take at most; 0: all.")
 
 
 class Trained(Section):

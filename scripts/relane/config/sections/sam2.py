@@ -1,13 +1,12 @@
 """Section `sam2`: road masks (scripts/segment_road.py, scripts/dataset_frames.py)."""
 
-from typing import Annotated, ClassVar, Literal
+from typing import Annotated, Literal
 
 from pydantic import Field
 
-from relane.config.option import Dtype, Section, option
+from relane.config.option import Dtype, Pixels, Section, Share, option
 from relane.errors import InputError
 
-Share = Annotated[float, Field(ge=0, le=1)]
 # Relative (x, y) from the top left.
 Point = tuple[float, float]
 Pair = Annotated[list[Share], Field(min_length=2, max_length=2)]
@@ -27,29 +26,22 @@ POINTS: tuple[Point, ...] = (
 )
 
 
-class Sam2(Section):
+class Sam2(Section, key="sam2"):
     """Road masks (`scripts/segment_road.py`). The dataset stage finds the road with the same settings."""
-
-    KEY: ClassVar[str] = "sam2"
 
     points: list[Pair] = option(
         [list(point) for point in POINTS], "Points on the road, x and y as fractions of the picture."
     )
     negative_points: list[Pair] = option([], "Points that are not road, such as the car's own bonnet.")
-    close_holes: int = option(
-        15,
-        "Close gaps in the mask up to this many pixels wide, of any length: a lane line, not a vehicle.",
-        unit="px",
-        ge=0,
+    close_holes: Pixels = option(
+        15, "Close gaps in the mask up to this many pixels wide, of any length: a lane line, not a vehicle."
     )
-    dilate: int = option(0, "Grow the road mask by a square of this side; 0: not.", unit="px", ge=0)
+    dilate: Pixels = option(0, "Grow the road mask by a square of this side; 0: not.")
     bonnet: float = option(0.0, "Bottom fraction of the picture that is never road.", ge=0, lt=1)
-    min_coverage: float = option(
+    min_coverage: Share = option(
         0.01,
         "A clip with less road than this fraction of the picture is reported and skipped by name. A frame of a dataset "
         "is dropped.",
-        ge=0,
-        le=1,
     )
     vos_optimized: Literal["auto", True, False] = option(
         False,

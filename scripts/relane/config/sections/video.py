@@ -1,8 +1,8 @@
 """Section `video`: the edited video, by VideoPainter on CogVideoX (scripts/edit_video.py)."""
 
-from typing import ClassVar, Literal
+from typing import Literal
 
-from relane.config.option import Dtype, Section, option
+from relane.config.option import Amount, Count, Dtype, Pixels, Positive, Section, Share, ShareAbove0, option
 from relane.config.sections.encoding import Encoding
 from relane.config.sections.speed import Speed
 from relane.errors import InputError
@@ -18,19 +18,17 @@ class Mode(Section):
     )
 
 
-class Denoising(Section):
+class Denoising(Section, key="video"):
     """What the pipeline takes, in either mode."""
 
-    KEY: ClassVar[str] = "video"
-
-    num_inference_steps: int = option(70, "Denoising steps a window.", ge=1)
-    guidance_scale: float = option(6.0, "Classifier-free guidance; at most 1: off.", ge=0)
-    strength: float = option(1.0, "Below 1: start from the noised source, with that share of the steps.", gt=0, le=1)
+    num_inference_steps: Positive = option(70, "Denoising steps a window.")
+    guidance_scale: Amount = option(6.0, "Classifier-free guidance; at most 1: off.")
+    strength: ShareAbove0 = option(1.0, "Below 1: start from the noised source, with that share of the steps.")
     stride: int = option(
         40, "Frames from window to window at most; a multiple of 4 keeps windows aligned.", unit="frames", ge=1
     )
-    conditioning_scale: float = option(1.0, "Weight of VideoPainter's branch.", ge=0)
-    prev_clip_weight: float = option(0.0, "Attention to the previous window's last step.", ge=0, le=1)
+    conditioning_scale: Amount = option(1.0, "Weight of VideoPainter's branch.")
+    prev_clip_weight: Share = option(0.0, "Attention to the previous window's last step.")
     replace_gt: bool = option(True, "Paste the background's own latents after every step.")
     mask_add: bool = option(True, "The branch acts on the background's tokens only.")
     first_frame_gt: bool = option(True, "Keep the repainted first frame as it is.")
@@ -41,11 +39,10 @@ class Denoising(Section):
         le=1,
     )
     sampler: Literal["dpm", "ddim"] = option("dpm", "CogVideoX's DPM or DDIM scheduler.")
-    first_block_cache: float = option(
+    first_block_cache: Amount = option(
         0.0,
         "Threshold of diffusers' FirstBlockCache, which leaves out blocks where little changes; 0: off. Refused in "
         "mode `exact`.",
-        ge=0,
     )
     guidance_skip: float = option(
         0.0,
@@ -54,12 +51,11 @@ class Denoising(Section):
         ge=0,
         lt=1,
     )
-    background_refresh: int = option(
+    background_refresh: Count = option(
         0,
         "Steps from one look at the background to the next: in between only the hole is computed, and attends to what "
         "the background was; 0: every step. 3 takes 0.53 of the time where the hole is a quarter of the picture, and "
         "up to 19 GB of memory more while denoising, at full size. Refused in mode `exact`.",
-        ge=0,
     )
     vae_tiling: bool = option(False, "Run the VAE in tiles: less memory.")
 
@@ -103,17 +99,15 @@ class Denoising(Section):
 class Video(Encoding, Speed, Denoising, Mode):
     """The video, by VideoPainter on CogVideoX (`scripts/edit_video.py`)."""
 
-    KEY: ClassVar[str] = "video"
-
     seed: int = option(42, "Part of the key of the noise, with the clip; not the instruction, so that arms share it.")
     negative_prompt: str = option("", "What guidance leads away from.")
-    id_lora_scale: float = option(1.0, "Scale of the VideoPainterID LoRA.", ge=0)
+    id_lora_scale: Amount = option(1.0, "Scale of the VideoPainterID LoRA.")
     fit: Literal["crop", "letterbox", "squash"] = option(
         "crop",
         "What of the frame the model sees: a crop of its own shape around the region, all with bars, or all squashed "
         "as in the original.",
     )
-    mask_feather: int = option(8, "Pixels over which the result fades into the source.", unit="px", ge=0)
+    mask_feather: Pixels = option(8, "Pixels over which the result fades into the source.")
     color_match: bool = option(False, "Shift the result's colour so that it meets the source at the seam.")
     share_posteriors: bool = option(
         True,
