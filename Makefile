@@ -20,8 +20,8 @@ install: .venv/.installed
 	@touch $@
 
 # What the demo reads beside resources/tiny: a small PhysicalAI-AV dataset of a synthetic world.
-build/world/.built: .venv/.installed scripts/make_world.py $(wildcard scripts/relane/world/*.py)
-	$(BIN)/python scripts/make_world.py --output build/world
+build/world/.built: .venv/.installed simworld/programs/make_world.py $(wildcard simworld/world/*.py)
+	$(BIN)/python simworld/programs/make_world.py --output build/world
 	@touch $@
 
 demo: build/world/.built
@@ -29,8 +29,8 @@ demo: build/world/.built
 	@echo "open results/demo/report/index.html"
 
 # Forty clips, three edits each, and the table of the README: half an hour on two cores.
-build/study/.built: .venv/.installed scripts/make_world.py $(wildcard scripts/relane/world/*.py)
-	$(BIN)/python scripts/make_world.py --output build/study --clips 40 --slower-car 40 --seed 40 --fps 10 --seconds 12
+build/study/.built: .venv/.installed simworld/programs/make_world.py $(wildcard simworld/world/*.py)
+	$(BIN)/python simworld/programs/make_world.py --output build/study --clips 40 --slower-car 40 --seed 40 --fps 10 --seconds 12
 	@touch $@
 
 study: build/study/.built
@@ -41,7 +41,7 @@ test: .venv/.installed
 	$(BIN)/python -m pytest -n $(CORES)
 
 lint: .venv/.installed
-	$(BIN)/ruff check . && $(BIN)/ruff format --check . && $(BIN)/snakefmt --check Snakefile rules
+	$(BIN)/ruff check . && $(BIN)/ruff format --check . && $(BIN)/snakefmt --check Snakefile rules simworld/rules
 
 clean-demo:
 	rm -rf results/demo results/study build

@@ -1,6 +1,6 @@
 """Peak memory of an edit against the clip's length: it should stay flat, because clips go through window by window.
 
-    .venv/bin/python scripts/build_tiny_checkpoints.py --output build/tiny
+    .venv/bin/python simworld/programs/build_tiny_checkpoints.py --output build/tiny
     .venv/bin/python benchmarks/edit_memory.py [--checkpoints build/tiny] [--frames 60 120 180 240]
 
 Each length is edited by scripts/edit_video.py in a process of its own. Prints a row a length: windows, seconds, peak

@@ -166,8 +166,8 @@ def flags(section: str, leave_out: tuple[str, ...] = ()):
     return as_is(arguments.flags(IDENTITY[section], leave_out))
 
 
-def code(script: str) -> str:
-    """The digest of a script and of the library modules that it imports."""
+def code(script: str | Path) -> str:
+    """The digest of a script (by its name in `scripts`, or its path) and of the library modules that it imports."""
     return code_digest(SCRIPTS / script)
 
 

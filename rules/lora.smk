@@ -3,7 +3,8 @@
 INPUTS:  results/datasets/<dataset>/train.csv, plain or filtered, as loras.<name>.dataset says
 OUTPUTS: results/lora/{lora}/pytorch_lora_weights.safetensors   loads in FluxFillPipeline.load_lora_weights
          results/lora/{lora}/checkpoint-<step>/                 to resume from; kept when a run is killed
-         results/lora/{lora}/loss_history.json, training_summary.txt, loss.png, TensorBoard events
+         results/lora/{lora}/loss_history.json, training_summary.txt, TensorBoard events
+         results/lora/{lora}/loss.png                           the loss curve
 """
 
 LORA = "results/lora/{lora}"
@@ -28,7 +29,6 @@ rule train_lora:
         weights=f"{LORA}/pytorch_lora_weights.safetensors",
         history=f"{LORA}/loss_history.json",
         summary=f"{LORA}/training_summary.txt",
-        plot=f"{LORA}/loss.png",
     log:
         "logs/lora/{lora}.log",
     benchmark:
@@ -52,6 +52,20 @@ rule train_lora:
         " {SCRIPTS:q}/train_lora.py --dataset {params.dataset:q} --flux-fill {config[checkpoints][flux_fill]:q}"
         " {params.flags} {params.painting} --device {resources.device}"
         " --output {params.folder:q} > {log:q} 2>&1"
+
+
+rule draw_loss:
+    """The loss curve, by a job of its own: another chart is no reason to train again."""
+    input:
+        f"{LORA}/loss_history.json",
+    output:
+        f"{LORA}/loss.png",
+    log:
+        "logs/lora/{lora}_loss.log",
+    params:
+        code=code("draw_loss.py"),
+    shell:
+        "{PYTHON:q} {SCRIPTS:q}/draw_loss.py --history {input:q} --output {output:q} > {log:q} 2>&1"
 
 
 def lora_path() -> str:
@@ -84,4 +98,4 @@ def painter_weights(wildcards) -> str:
 rule lora:
     """Every LoRA of the configuration."""
     input:
-        expand(f"{LORA}/pytorch_lora_weights.safetensors", lora=config["loras"]),
+        expand(f"{LORA}/{{file}}", lora=config["loras"], file=("pytorch_lora_weights.safetensors", "loss.png")),

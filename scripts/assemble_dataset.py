@@ -89,7 +89,8 @@ def statistics(records: list[dict], copies: dict[str, str]) -> dict:
 
 def run(args: argparse.Namespace) -> None:
     """Write the dataset. Raises InputError when no frame was kept, saying why each was dropped."""
-    from relane.dataset import Row, Writer
+    from relane.dataset import Row
+    from relane.dataset_writer import Writer
 
     items, captions = read_items(args.items, args.captions)
     copies = duplicates([record for _, record in items])

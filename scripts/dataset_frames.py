@@ -34,7 +34,7 @@ def parser() -> argparse.ArgumentParser:
 
 def load(args: argparse.Namespace):
     """The road segmenter."""
-    from relane.masks import RoadSegmenter
+    from relane.segmentation import RoadSegmenter
 
     return RoadSegmenter(args.checkpoint, args.device, args.dtype, vos_optimized=False)
 

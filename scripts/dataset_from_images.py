@@ -144,6 +144,7 @@ def run(args: argparse.Namespace, qwen) -> None:
     import tempfile
 
     from relane import dataset
+    from relane.dataset_writer import Writer
     from relane.lanes import parse_prompt
 
     images = pictures_in(args.images)
@@ -151,7 +152,7 @@ def run(args: argparse.Namespace, qwen) -> None:
         captions = given_captions(args.captions, images)
     else:
         captions = asked_captions(qwen, images, args.batch_size, args.caption_max_tokens)
-    with tempfile.TemporaryDirectory(prefix="relane-images-") as folder, dataset.Writer(args.output, "copy") as writer:
+    with tempfile.TemporaryDirectory(prefix="relane-images-") as folder, Writer(args.output, "copy") as writer:
         scratch = Path(folder)
         for image, caption in zip(images, captions, strict=True):
             pixels = dataset.read_image(image)

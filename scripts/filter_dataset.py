@@ -69,7 +69,8 @@ def run(args: argparse.Namespace) -> None:
     """Write the filtered dataset. Raises InputError when nothing is left, saying what each condition removed."""
     from dataclasses import asdict, astuple
 
-    from relane.dataset import Writer, read_caption
+    from relane.dataset import read_caption
+    from relane.dataset_writer import Writer
     from relane.filtering import SEPARATOR, empty_result
 
     wanted = filter_of(args)

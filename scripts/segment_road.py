@@ -25,7 +25,7 @@ from relane.errors import InputError
 from relane.files import atomic_folder, skipped_reason, write_json, write_text
 
 if TYPE_CHECKING:
-    from relane.masks import RoadSegmenter
+    from relane.segmentation import RoadSegmenter
 
 # What `load` reads: a warm worker keeps the models for items that agree in these (relane.warm).
 LOADS = ("checkpoint", "device", "dtype", "vos_optimized")
@@ -51,7 +51,7 @@ def check(args: argparse.Namespace) -> None:
 
 
 def load(args: argparse.Namespace) -> "RoadSegmenter":
-    from relane.masks import RoadSegmenter
+    from relane.segmentation import RoadSegmenter
 
     return RoadSegmenter(args.checkpoint, args.device, args.dtype, args.vos_optimized)
 
@@ -87,7 +87,8 @@ def segment(args: argparse.Namespace, models: "RoadSegmenter", clock: Clock) -> 
     """Write masks and overlay in one pass over the clip; returns the facts about them for timing.json."""
     import cv2
 
-    from relane.masks import clean, coverage, mask_writer, overlay
+    from relane.masks import coverage, mask_writer, overlay
+    from relane.segmentation import clean
     from relane.video import iter_frames, probe, write_video
 
     settings = Sam2.of(args)

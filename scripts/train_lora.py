@@ -165,7 +165,6 @@ def finish(args: argparse.Namespace, trainer, encoded: int, encode_seconds: floa
     from relane.lora import adapter, report
 
     progress = trainer.progress
-    report.draw_loss(args.output / "loss.png", progress.history, progress.validation)
     write_json(args.output / "loss_history.json", {"training": progress.history, "validation": progress.validation})
     summary = summarize(args, trainer, encoded, encode_seconds)
     write_json(args.output / "training_summary.json", summary)

@@ -34,7 +34,7 @@ def pytest_xdist_make_scheduler(config, log):
 @pytest.fixture(scope="session")
 def tiny(tmp_path_factory: pytest.TempPathFactory) -> Callable[[str], Path]:
     """`tiny("sam2")` is the folder of that tiny random checkpoint, built at its first use in the session."""
-    from relane.tiny import build
+    from simworld.tiny import build
 
     root = tmp_path_factory.mktemp("tiny")
 

@@ -16,7 +16,7 @@ import take_frames
 from hypothesis import given
 from hypothesis import strategies as st
 
-from relane import dataset
+from relane import dataset, dataset_writer
 from relane.dataset import Row
 from relane.errors import InputError
 from relane.lanes import Attributes
@@ -156,7 +156,7 @@ def test_a_filtered_dataset_is_a_whole_dataset_of_the_wanted_rows(tmp_path, mode
     filter_dataset.main(["--dataset", str(folder), "--suffix", "single_white_solid_clearroad", "--mode", mode])
     made = tmp_path / "roads__single_white_solid_clearroad"
     assert [row.prompt for row in dataset.read_rows(made)] == [PROMPTS[0], PROMPTS[3]]
-    assert {p.name for p in made.iterdir()} == set(dataset.MEMBERS)
+    assert {p.name for p in made.iterdir()} == set(dataset_writer.MEMBERS)
     for name in ("f0", "f3"):
         assert (made / f"images/{name}.png").read_bytes() == (folder / f"images/{name}.png").read_bytes()
         assert (made / f"images/{name}.png").is_symlink() == (mode == "symlink")

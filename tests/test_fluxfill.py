@@ -17,8 +17,8 @@ from relane import fluxfill
 from relane.errors import InputError
 from relane.files import write_json
 from relane.fluxfill import MOST_TOKENS, FluxFill, feather, last_sigma, window_for
-from relane.tiny import build
-from relane.tiny.flux_fill import transformer
+from simworld.tiny import build
+from simworld.tiny.flux_fill import transformer
 
 FRAME = np.random.default_rng(0).integers(0, 256, (45, 70, 3), dtype=np.uint8)
 MASK = np.zeros((45, 70), bool)

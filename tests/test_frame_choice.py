@@ -15,7 +15,7 @@ from relane.files import read_json, write_json
 from relane.lanes import Attributes
 from relane.pai import Clip, open_dataset, pick
 from relane.video import write_video
-from relane.world.dataset import ClipPlan, write_dataset
+from simworld.world.dataset import ClipPlan, write_dataset
 from tests.alpamayo import small_pai
 from tests.alpamayo.small_pai import CLIP, FRONT
 

@@ -18,7 +18,8 @@ from relane import masks as masks_module
 from relane.config.arguments import add_options
 from relane.config.sections.sam2 import Sam2
 from relane.errors import InputError
-from relane.masks import clean, fill_holes, grow, keep_road, mask_writer, overlay, read_masks
+from relane.masks import grow, mask_writer, overlay, read_masks
+from relane.segmentation import clean, fill_holes, keep_road
 
 SMALL = arrays(bool, st.tuples(st.integers(4, 24), st.integers(4, 24)))
 

@@ -10,7 +10,7 @@ from relane.config.sections.region import Region
 from relane.lanes import Attributes
 from relane.paint_check import ENOUGH, outside_shares, stripes, summary, worst_stretch
 from relane.regions import REACH_IN_TIME, WIDER, WINDOW
-from relane.world.scene import Scene
+from simworld.world.scene import Scene
 from tests.test_regions import WHITE, YELLOW, H, W, corridor, scene
 
 LINES = [(-1.8, YELLOW), (1.7, WHITE)]

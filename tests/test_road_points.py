@@ -5,9 +5,9 @@ import pytest
 
 from relane.config.sections.sam2 import POINTS
 from relane.lanes import Attributes
-from relane.masks import RoadSegmenter
 from relane.road_points import on_road
-from relane.world.scene import Scene
+from relane.segmentation import RoadSegmenter
+from simworld.world.scene import Scene
 
 TELE, WIDE = "camera_front_tele_30fov", "camera_front_wide_120fov"
 WIDTH, HEIGHT = 320, 180

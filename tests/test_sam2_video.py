@@ -15,8 +15,10 @@ from PIL import Image
 from safetensors.torch import load_file, save_file
 
 from relane import sam2_video
+from relane.config.sections.sam2 import POINTS
 from relane.errors import InputError
-from relane.masks import POINTS, RoadSegmenter, coverage
+from relane.masks import coverage
+from relane.segmentation import RoadSegmenter
 
 LABELS = np.ones(len(POINTS), np.int32)
 
@@ -172,7 +174,7 @@ def test_a_clip_that_ends_early_is_an_error(segmenter):
 
 
 def test_tiny_checkpoint_is_the_same_for_a_seed_and_finds_some_road(tiny, tmp_path, segmenter):
-    from relane.tiny import build
+    from simworld.tiny import build
 
     again = build("sam2", tmp_path / "again")
     for name in ("config.yaml", "model.safetensors"):

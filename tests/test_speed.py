@@ -12,7 +12,7 @@ from relane import flash4, speed
 from relane.errors import InputError
 from relane.fluxfill import FluxFill
 from relane.speed import Speed
-from relane.tiny import flux_fill
+from simworld.tiny import flux_fill
 
 CPU = torch.device("cpu")
 

@@ -1,10 +1,14 @@
 """Networks with random weights, made where they will run: nothing is read, and nothing passes through the CPU."""
 
 from collections.abc import Callable
+from pathlib import Path
 
 import torch
 from accelerate import init_empty_weights
 from torch import nn
+
+# Small checkpoints in the released formats: their tokenizers, templates and schedules serve networks of any size.
+RESOURCES = Path(__file__).parents[2] / "resources/tiny"
 
 
 def on_device(make: Callable[[], nn.Module], device: torch.device, dtype: torch.dtype) -> nn.Module:

@@ -1,5 +1,6 @@
 """Captions and critic: Qwen2.5-VL-7B on frames of 1280x720, one by one and in batches."""
 
+import shutil
 import tempfile
 from collections.abc import Callable
 from pathlib import Path
@@ -9,12 +10,10 @@ import torch
 from transformers import AutoProcessor, GenerationConfig, Qwen2_5_VLConfig, Qwen2_5_VLForConditionalGeneration
 
 from relane import captions, critic, windows_attention
-from relane.files import write_json
+from relane.files import read_json, write_json
 from relane.lanes import Attributes
 from relane.qwen import Qwen
-from relane.tiny import qwen as tiny
-from relane.tiny import text
-from stages.build import count, on_device
+from stages.build import RESOURCES, count, on_device
 from stages.measure import Bench
 
 # config.json of Qwen/Qwen2.5-VL-7B-Instruct.
@@ -92,21 +91,21 @@ def critics(bench: Bench, qwen: Qwen, frames: list[np.ndarray]) -> None:
 
 def build(bench: Bench) -> Qwen:
     """Our class around a network in memory. The tokenizer is a small one: its texts come out longer, not shorter."""
-    tokenizer = text.qwen_tokenizer()
-    tokens = {token: tokenizer.convert_tokens_to_ids(token) for token in text.QWEN_SPECIAL}
-    config = tiny.config(tokens, -(-len(tokenizer) // 8) * 8)
+    small = RESOURCES / "qwen"
+    config = Qwen2_5_VLConfig.from_pretrained(small)
     if not bench.tiny:
         own = config.to_dict()
         ends = {key: own["text_config"][key] for key in ("bos_token_id", "eos_token_id", "pad_token_id")}
         ids = {key: value for key, value in own.items() if key.endswith("_token_id")}
         config = Qwen2_5_VLConfig(text_config=TEXT | ends, vision_config=VISION, tie_word_embeddings=False, **ids)
     model = on_device(lambda: Qwen2_5_VLForConditionalGeneration(config), bench.device, bench.dtype)
-    padding = tokens["<|endoftext|>"]
+    padding = config.text_config.pad_token_id
     model.generation_config = GenerationConfig(bos_token_id=padding, eos_token_id=None, pad_token_id=padding)
     with tempfile.TemporaryDirectory() as folder:
-        tokenizer.save_pretrained(folder)
-        write_json(Path(folder) / "preprocessor_config.json", tiny.PREPROCESSOR | bench.pick(PIXELS, {}))
-        write_json(Path(folder) / "chat_template.json", {"chat_template": tiny.CHAT_TEMPLATE})
+        for name in ("tokenizer.json", "tokenizer_config.json", "chat_template.json"):
+            shutil.copy(small / name, folder)
+        pixels = read_json(small / "preprocessor_config.json") | bench.pick(PIXELS, {})
+        write_json(Path(folder) / "preprocessor_config.json", pixels)
         processor = AutoProcessor.from_pretrained(folder)
     return Qwen.of(model, processor, str(bench.device))
 

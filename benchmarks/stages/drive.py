@@ -6,7 +6,7 @@ from pathlib import Path
 
 import numpy as np
 import torch
-from transformers import AutoImageProcessor, Qwen3VLConfig
+from transformers import AutoImageProcessor, AutoTokenizer, Qwen3VLConfig
 
 from relane import windows_attention
 from relane.alpamayo.checkpoint import Loaded
@@ -15,12 +15,12 @@ from relane.alpamayo.networks import AlpamayoNetwork
 from relane.alpamayo.policy import Policy
 from relane.alpamayo.sampling import KeyedNoise
 from relane.alpamayo.tokens import extend_tokenizer
-from relane.files import write_json
-from relane.tiny import alpamayo as tiny
-from stages.build import count, on_device
+from relane.files import read_json, write_json
+from stages.build import RESOURCES, count, on_device
 from stages.measure import Bench, Measured
 
 SAMPLES = 6
+SMALL = RESOURCES / "alpamayo"
 # Cosmos-Reason2-8B, which is Qwen3-VL-8B, and the expert that continues its cache.
 TEXT = {
     "hidden_size": 4096,
@@ -77,20 +77,19 @@ def spell(phases: dict[str, float]) -> str:
 
 def build(bench: Bench) -> Policy:
     """The driver's own class around networks in memory. Words come from a small tokenizer, ids from the whole range."""
-    tokenizer = tiny._tokenizer()
-    own = tiny.config(len(tokenizer))
+    tokenizer = AutoTokenizer.from_pretrained(SMALL / "vlm")
+    own = read_json(SMALL / "config.json")
     if not bench.tiny:
         own |= {"expert_cfg": EXPERT, **PIXELS}
-        own["action_in_proj_cfg"] |= {"hidden_size": 1024, "num_enc_layers": 4}
+        own["action_in_proj_cfg"] |= {"hidden_size": 1024, "num_enc_layers": 4, "max_freq": 100.0}
         own["diffusion_cfg"] |= {"num_inference_steps": 10}
     with tempfile.TemporaryDirectory() as folder:
         write_json(Path(folder) / "config.json", own)
         config = read_config(folder)
-        write_json(Path(folder) / "preprocessor_config.json", tiny._PREPROCESSOR)
-        size = {"shortest_edge": config.min_pixels, "longest_edge": config.max_pixels}
-        processor = AutoImageProcessor.from_pretrained(folder, backend="torchvision", size=size)
+    size = {"shortest_edge": config.min_pixels, "longest_edge": config.max_pixels}
+    processor = AutoImageProcessor.from_pretrained(SMALL / "vlm", backend="torchvision", size=size)
     start = extend_tokenizer(tokenizer, config)
-    vlm = vlm_config(bench, tokenizer, config)
+    vlm = vlm_config(bench, config)
     config = dataclasses.replace(config, vocab_size=bench.pick(VOCABULARY, config.vocab_size))
     network = on_device(lambda: AlpamayoNetwork(config, vlm), bench.device, bench.dtype)
     network.requires_grad_(False)
@@ -101,9 +100,9 @@ def build(bench: Bench) -> Policy:
     return Policy(Loaded(config, network, tokenizer, processor, start), bench.device)
 
 
-def vlm_config(bench: Bench, tokenizer, config: PolicyConfig) -> Qwen3VLConfig:
+def vlm_config(bench: Bench, config: PolicyConfig) -> Qwen3VLConfig:
     """The VLM's configuration, with the small tokenizer's ids."""
-    vlm = tiny._vlm_config(tokenizer)
+    vlm = Qwen3VLConfig.from_pretrained(SMALL / "vlm")
     if bench.tiny:
         return vlm
     given = vlm.to_dict()

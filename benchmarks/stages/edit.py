@@ -8,13 +8,12 @@ from diffusers import CogVideoXDPMScheduler, CogVideoXImageToVideoPipeline
 from PIL import Image
 
 from relane.speed import Speed, channels_last, compile_blocks, speed_up
-from relane.tiny.cogvideox import SCHEDULER
 from relane.videopainter.options import Options
 from relane.videopainter.pipeline import VideoPainter
 from relane.videopainter.windows import latent_frames
 from stages.build import count
 from stages.measure import Bench, Measured
-from stages.painter import Edit, networks, stock_transformer, texts
+from stages.painter import SCHEDULER, Edit, networks, stock_transformer, texts
 
 EXACT = Options.exact(num_inference_steps=3)
 # One window needs no stride; any that fits will do.

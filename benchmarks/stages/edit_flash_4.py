@@ -4,11 +4,10 @@ import importlib.util
 from dataclasses import replace
 
 from relane.speed import Speed, compile_blocks, speed_up
-from relane.tiny.cogvideox import SCHEDULER
 from relane.videopainter.pipeline import VideoPainter
 from stages.edit import EXACT, FAST, PLAIN, STEP, fast_row
 from stages.measure import Bench
-from stages.painter import Edit, networks
+from stages.painter import SCHEDULER, Edit, networks
 
 
 def run(bench: Bench) -> None:

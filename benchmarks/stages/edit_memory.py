@@ -2,11 +2,10 @@
 
 import time
 
-from relane.tiny.cogvideox import SCHEDULER
 from relane.videopainter.options import Options
 from relane.videopainter.pipeline import VideoPainter
 from stages.measure import Bench, Measured
-from stages.painter import Edit, networks
+from stages.painter import SCHEDULER, Edit, networks
 
 
 def run(bench: Bench) -> None:

@@ -1,12 +1,10 @@
 """FLUX.1-Fill-dev's networks (12 B, T5-XXL, CLIP-L, autoencoder), and pictures of noise with a road to repaint."""
 
 import numpy as np
-from diffusers import AutoencoderKL, FluxTransformer2DModel
-from transformers import CLIPTextConfig, CLIPTextModel, T5Config, T5EncoderModel
+from diffusers import AutoencoderKL, FlowMatchEulerDiscreteScheduler, FluxTransformer2DModel
+from transformers import CLIPTextConfig, CLIPTextModel, CLIPTokenizer, T5Config, T5EncoderModel, T5TokenizerFast
 
-from relane.tiny import flux_fill as tiny
-from relane.tiny import text
-from stages.build import on_device
+from stages.build import RESOURCES, on_device
 from stages.measure import Bench
 
 TRANSFORMER = {
@@ -47,23 +45,42 @@ CLIP = {
     "num_attention_heads": 12,
     "projection_dim": 768,
 }
+TINY_TRANSFORMER = TRANSFORMER | {
+    "num_layers": 1,
+    "num_single_layers": 2,
+    "attention_head_dim": 32,
+    "num_attention_heads": 2,
+    "joint_attention_dim": 64,
+    "pooled_projection_dim": 64,
+    "axes_dims_rope": (4, 14, 14),
+}
+TINY_VAE = VAE | {"block_out_channels": (16, 16, 32, 32), "layers_per_block": 1, "norm_num_groups": 8}
+TINY_T5 = T5 | {"d_model": 64, "d_kv": 32, "d_ff": 128, "num_layers": 2, "num_heads": 2}
+TINY_CLIP = CLIP | {
+    "hidden_size": 64,
+    "intermediate_size": 128,
+    "num_hidden_layers": 2,
+    "num_attention_heads": 2,
+    "projection_dim": 64,
+}
 PROMPT = "road with double yellow solid lane markings"
 
 
 def parts(bench: Bench) -> dict:
     """`FluxFillPipeline`'s parts by name, on the device."""
-    clip, t5 = text.clip_tokenizer(), text.t5_tokenizer()
+    clip = CLIPTokenizer.from_pretrained(RESOURCES / "flux_fill/tokenizer")
+    t5 = T5TokenizerFast.from_pretrained(RESOURCES / "flux_fill/tokenizer_2")
+    transformer, vae = bench.pick((TRANSFORMER, VAE), (TINY_TRANSFORMER, TINY_VAE))
+    words, sentences = bench.pick((CLIP, T5), (TINY_CLIP, TINY_T5))
     makers = {
-        "transformer": bench.pick(lambda: FluxTransformer2DModel(**TRANSFORMER), tiny.transformer),
-        "vae": bench.pick(lambda: AutoencoderKL(**VAE), tiny.autoencoder),
-        "text_encoder": bench.pick(
-            lambda: CLIPTextModel(CLIPTextConfig(**CLIP, eos_token_id=clip.eos_token_id)),
-            lambda: text.clip_text_encoder(clip),
-        ),
-        "text_encoder_2": bench.pick(lambda: T5EncoderModel(T5Config(**T5)), lambda: text.t5_encoder(t5)),
+        "transformer": lambda: FluxTransformer2DModel(**transformer),
+        "vae": lambda: AutoencoderKL(**vae),
+        "text_encoder": lambda: CLIPTextModel(CLIPTextConfig(**words, eos_token_id=clip.eos_token_id)),
+        "text_encoder_2": lambda: T5EncoderModel(T5Config(**sentences)),
     }
     networks = {name: on_device(make, bench.device, bench.dtype) for name, make in makers.items()}
-    return {"scheduler": tiny.scheduler(), "tokenizer": clip, "tokenizer_2": t5, **networks}
+    scheduler = FlowMatchEulerDiscreteScheduler.from_pretrained(RESOURCES / "flux_fill/scheduler")
+    return {"scheduler": scheduler, "tokenizer": clip, "tokenizer_2": t5, **networks}
 
 
 def pictures(bench: Bench, count: int) -> tuple[list[np.ndarray], np.ndarray]:

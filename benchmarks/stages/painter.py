@@ -8,7 +8,6 @@ from diffusers import AutoencoderKLCogVideoX, CogVideoXTransformer3DModel
 from torch.utils.flop_counter import FlopCounterMode
 
 from relane import noise
-from relane.tiny import cogvideox as tiny
 from relane.videopainter.networks import CogvideoXBranchModel, VideoPainterTransformer, token_mask
 from relane.videopainter.options import Options
 from relane.videopainter.pipeline import VideoPainter
@@ -31,6 +30,19 @@ NETWORK = {
     "use_rotary_positional_embeddings": True,
     "use_learned_positional_embeddings": True,
 }
+SCHEDULER = {
+    "num_train_timesteps": 1000,
+    "beta_start": 0.00085,
+    "beta_end": 0.012,
+    "beta_schedule": "scaled_linear",
+    "clip_sample": False,
+    "set_alpha_to_one": True,
+    "steps_offset": 0,
+    "prediction_type": "v_prediction",
+    "rescale_betas_zero_snr": True,
+    "snr_shift_scale": 1.0,
+    "timestep_spacing": "trailing",
+}
 VAE = {
     "block_out_channels": (128, 256, 256, 512),
     "latent_channels": 16,
@@ -47,7 +59,16 @@ TINY_VAE = VAE | {
     "sample_height": 64,
     "sample_width": 96,
 }
-TINY_NETWORK = tiny.NETWORK | {"sample_height": 8, "sample_width": 12, "sample_frames": 9}
+TINY_NETWORK = NETWORK | {
+    "num_attention_heads": 4,
+    "attention_head_dim": 16,
+    "time_embed_dim": 64,
+    "text_embed_dim": 32,
+    "sample_width": 12,
+    "sample_height": 8,
+    "sample_frames": 9,
+    "max_text_seq_length": 32,
+}
 
 
 def networks(bench: Bench) -> dict:

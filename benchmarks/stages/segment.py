@@ -9,11 +9,11 @@ import numpy as np
 import torch
 from omegaconf import OmegaConf
 
-from relane import masks, sam2_video
+from relane import sam2_video
 from relane.beside import feeding
-from relane.masks import RoadSegmenter
-from relane.tiny.sam2 import CONFIG
-from stages.build import count
+from relane.config.sections.sam2 import POINTS
+from relane.segmentation import RoadSegmenter, clean
+from stages.build import RESOURCES, count
 from stages.measure import Bench, Measured
 
 STOCK = "sam2's init_state and propagate_in_video"
@@ -42,7 +42,7 @@ def run(bench: Bench, compiled: bool = False) -> None:
 
 def stream(segmenter: RoadSegmenter, clip: list[np.ndarray]) -> None:
     """As the stage does it: frames are prepared, and masks cleaned, in threads beside the network."""
-    with feeding(lambda found: list(masks.clean(found, masks.POINTS))) as feed:
+    with feeding(lambda found: list(clean(found, POINTS))) as feed:
         for mask in segmenter.video(clip, cleaning=None):
             feed(mask)
 
@@ -50,7 +50,7 @@ def stream(segmenter: RoadSegmenter, clip: list[np.ndarray]) -> None:
 def build(bench: Bench, compiled: bool) -> torch.nn.Module:
     """sam2's own builder; its weights as the classes draw them, small enough to come from the CPU."""
     if bench.tiny:
-        config = OmegaConf.create(CONFIG).model
+        config = OmegaConf.load(str(RESOURCES / "sam2/config.yaml")).model
     else:
         path = importlib.resources.files("sam2") / "configs/sam2.1/sam2.1_hiera_l.yaml"
         config = OmegaConf.load(str(path))
@@ -73,7 +73,7 @@ def stock(bench: Bench, predictor: torch.nn.Module, clip: list[np.ndarray]) -> M
     with tempfile.TemporaryDirectory() as folder:
         for index, frame in enumerate(clip):
             cv2.imwrite(str(Path(folder) / f"{index:05d}.jpg"), frame[..., ::-1])
-        points = np.array(masks.POINTS, np.float32) * [clip[0].shape[1], clip[0].shape[0]]
+        points = np.array(POINTS, np.float32) * [clip[0].shape[1], clip[0].shape[0]]
         bench.forget_peak()
         start = bench.wait()
         with torch.inference_mode(), sam2_video.autocast(bench.device, bench.dtype):

@@ -12,29 +12,38 @@ from pathlib import Path
 
 from relane.content import ABSENT, digest_of, files_below, sha256_of
 
-PACKAGE = "relane"
+PACKAGES = ("relane", "simworld")
 # What stands in a checkpoint folder for people. Hidden files (`.revision`, a hub client's `.cache`, `.git`) do not
 # count either.
 FOR_PEOPLE = ("*.md", "*.rst", "*.pdf", "license*", "notice*", "*.png", "*.jpg", "*.jpeg", "*.gif", "*.webp")
 
 
-def _module_file(scripts: Path, module: str) -> Path | None:
-    base = scripts.joinpath(*module.split("."))
+@functools.cache
+def _homes(folder: Path) -> dict[str, Path]:
+    """The folder in which each package of ours lies, seen from a script's folder.
+
+    That folder itself; for programs inside a package, what they put on the path: the repository's root and `scripts`.
+    """
+    places = [folder, *(above / name for above in folder.parents[:2] for name in ("", "scripts"))]
+    return {package: place for package in PACKAGES for place in reversed(places) if (place / package).is_dir()}
+
+
+def _module_file(home: Path, module: str) -> Path | None:
+    base = home.joinpath(*module.split("."))
     for path in (base.with_suffix(".py"), base / "__init__.py"):
         if path.is_file():
             return path
     return None
 
 
-def _imported(path: Path, scripts: Path) -> set[str]:
-    """Names of our modules that the file imports, anywhere in it (late imports inside functions too)."""
-    names, _ = _scan(path, scripts)
-    return {name for name in names if name.split(".")[0] == PACKAGE and _module_file(scripts, name)}
+def _name(path: Path, script: Path) -> Path:
+    """The file's path from where its package, or the script, lies: `relane/files.py`, `edit_video.py`."""
+    homes = [*_homes(script.parent).values(), script.parent]
+    return next(path.relative_to(home) for home in homes if path.is_relative_to(home))
 
 
-def _scan(path: Path, scripts: Path) -> tuple[set[str], str]:
-    package = ".".join(path.relative_to(scripts).with_suffix("").parts[:-1])
-    return _scan_text(path.read_text(encoding="utf-8"), package)
+def _scan(path: Path, script: Path) -> tuple[set[str], str]:
+    return _scan_text(path.read_text(encoding="utf-8"), ".".join(_name(path, script).parts[:-1]))
 
 
 @functools.cache
@@ -74,14 +83,17 @@ def code_files(script: str | Path) -> list[Path]:
     Packages' `__init__.py` count too, because importing a submodule runs them.
     """
     script = Path(script).resolve()
-    scripts = script.parent
+    homes = _homes(script.parent)
     found = {script}
     queue = [script]
     while queue:
-        for name in _imported(queue.pop(), scripts):
+        for name in _scan(queue.pop(), script)[0]:  # late imports, inside functions, too
             parts = name.split(".")
+            home = homes.get(parts[0])
+            if home is None or not _module_file(home, name):
+                continue
             for depth in range(1, len(parts) + 1):
-                path = _module_file(scripts, ".".join(parts[:depth]))
+                path = _module_file(home, ".".join(parts[:depth]))
                 if path and path not in found:
                     found.add(path)
                     queue.append(path)
@@ -95,8 +107,8 @@ def code_digest(script: str | Path) -> str:
     Comments, docstrings, what options mean, blanks and line numbers do not count, and the digits are the same for every
     Python.
     """
-    scripts = Path(script).resolve().parent
-    return digest_of((path.relative_to(scripts).as_posix(), _scan(path, scripts)[1]) for path in code_files(script))
+    script = Path(script).resolve()
+    return digest_of((_name(path, script).as_posix(), _scan(path, script)[1]) for path in code_files(script))
 
 
 _DOCUMENTED = (ast.Module, ast.ClassDef, ast.FunctionDef, ast.AsyncFunctionDef)

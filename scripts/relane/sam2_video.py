@@ -48,7 +48,7 @@ BUILDABLE = frozenset(
 )
 # What sam2.build_sam.build_sam2_video_predictor sets under apply_postprocessing, but for fill_hole_area: that needs a
 # CUDA extension which the wheel does not carry, and masks should not depend on who compiled it. Holes are closed by
-# relane.masks instead.
+# relane.segmentation instead.
 POSTPROCESSING = {
     "binarize_mask_from_pts_for_mem_enc": True,
     "sam_mask_decoder_extra_args": {

@@ -13,7 +13,7 @@ from relane.alpamayo.policy import Policy, load_policy
 from relane.alpamayo.sampling import KeyedNoise
 from relane.errors import InputError
 from relane.files import read_json
-from relane.tiny import alpamayo
+from simworld.tiny import alpamayo
 
 HISTORY = np.stack([np.arange(-15, 1) * 1.03, np.zeros(16), np.zeros(16)], axis=1)[None]
 UPRIGHT = np.broadcast_to(np.eye(3), (1, 16, 3, 3))

@@ -35,7 +35,7 @@ def run_small(folder: Path, *targets: str, config: tuple[str, ...] = ()) -> subp
 def run_demo(checkout: Path) -> None:
     """What `make demo` does after installation, in a copy of the checkout."""
     copy_checkout(checkout)
-    command = [sys.executable, "scripts/make_world.py", "--output", "build/world"]
+    command = [sys.executable, "simworld/programs/make_world.py", "--output", "build/world"]
     subprocess.run(command, cwd=checkout, check=True, capture_output=True)
     done = snakemake(checkout)
     assert done.returncode == 0, (done.stdout + done.stderr)[-6000:]

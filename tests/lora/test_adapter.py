@@ -12,7 +12,7 @@ from safetensors.torch import load_file
 from relane.errors import InputError
 from relane.lora import adapter
 from relane.lora.files import load_lora
-from relane.tiny import flux_fill, text
+from simworld.tiny import flux_fill, text
 
 # The transformer/config.json of FLUX.1-Fill-dev.
 FLUX_FILL_DEV = {

@@ -11,7 +11,7 @@ from PIL import Image
 from relane.lora import cache, flow
 from relane.lora.cache import Cache
 from relane.lora.settings import Settings
-from relane.tiny import flux_fill
+from simworld.tiny import flux_fill
 
 SETTINGS = Settings(dtype="float32", max_sequence_length=16)
 

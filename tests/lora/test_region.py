@@ -21,9 +21,9 @@ from relane.lora.region import is_road, select
 from relane.lora.settings import Settings
 from relane.masks import mask_writer, read_masks
 from relane.video import read_frames, write_video
-from relane.world.dataset import parse_slug
-from relane.world.rig import FRONT_WIDE
-from relane.world.scene import Scene
+from simworld.world.dataset import parse_slug
+from simworld.world.rig import FRONT_WIDE
+from simworld.world.scene import Scene
 
 CONFIG = Path(train_lora.__file__).parents[1] / "config"
 

@@ -7,6 +7,7 @@ import subprocess
 import sys
 from pathlib import Path
 
+import draw_loss
 import numpy as np
 import pytest
 import torch
@@ -19,7 +20,7 @@ from tensorboard.backend.event_processing.event_accumulator import EventAccumula
 
 from relane import dataset
 from relane.errors import InputError
-from relane.lora import report, trainer
+from relane.lora import curve, trainer
 from relane.lora.settings import Settings
 
 SCRIPTS = Path(train_lora.__file__).parent
@@ -82,6 +83,7 @@ def test_a_training_leaves_what_it_promises(flags, tmp_path, tiny):
     text = (out / "training_summary.txt").read_text()
     assert summary["run_id"] in text
     assert "final loss" in text
+    draw_loss.main(["--history", str(out / "loss_history.json"), "--output", str(out / "loss.png")])
     assert (out / "loss.png").read_bytes().startswith(b"\x89PNG")
     pipe = FluxFillPipeline.from_pretrained(tiny("flux_fill"), local_files_only=True)
     pipe.load_lora_weights(str(out), weight_name="pytorch_lora_weights.safetensors", local_files_only=True)
@@ -218,4 +220,4 @@ def test_steps_are_epochs_unless_given():
 @given(st.lists(st.floats(-10, 10), min_size=1, max_size=30), st.integers(1, 10))
 def test_the_running_mean_is_the_mean_of_the_last_values(values, window):
     expected = [np.mean(values[max(0, end - window) : end]) for end in range(1, len(values) + 1)]
-    np.testing.assert_allclose(report.smoothed(values, window), expected, atol=1e-9)
+    np.testing.assert_allclose(curve.smoothed(values, window), expected, atol=1e-9)

@@ -62,7 +62,7 @@ def test_the_tiny_checkpoint_is_a_stock_pipeline_and_small(tiny):
 
 
 def test_the_same_seed_builds_the_same_bytes(tiny, tmp_path):
-    from relane.tiny import build
+    from simworld.tiny import build
 
     for name, part in (("cogvideox", "transformer"), ("cogvideox", "vae"), ("videopainter", "")):
         again = build(name, tmp_path / name)
@@ -77,8 +77,8 @@ def test_keys_of_the_released_branch_config_without_meaning_are_passed_over(chec
 
 
 def test_a_branch_of_another_width_is_named_by_its_first_tensor_and_both_shapes(checkpoints):
-    from relane.tiny.cogvideox import NETWORK
     from relane.videopainter.networks import CogvideoXBranchModel
+    from simworld.tiny.cogvideox import NETWORK
 
     other = CogvideoXBranchModel(**{**NETWORK, "num_attention_heads": 2}, num_layers=2)
     other.save_pretrained(checkpoints[1])

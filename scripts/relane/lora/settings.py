@@ -9,7 +9,7 @@ from relane.config.sections.lora import Training
 from relane.config.sections.region import Hole, Region
 
 
-class Settings(Checked, Hole, Training):
+class Settings(Checked, Hole, Training, key="lora"):
     """The settings of one training: the configuration's, and what painting shares with it. InputError on wrong ones."""
 
     region: Region = Field(default_factory=Region)

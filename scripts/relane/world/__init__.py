@@ -1,5 +1,0 @@
-"""A small synthetic driving world with ground truth, written in PhysicalAI-AV's on-disk layout."""
-
-from relane.world.scene import Frame, Scene
-
-__all__ = ["Frame", "Scene"]

@@ -1,0 +1,61 @@
+"""A stage that needs a GPU depends on what it runs alone: a change elsewhere is no reason to run it again."""
+
+from pathlib import Path
+
+import pytest
+
+from relane.digest import code_files
+
+SCRIPTS = Path(__file__).parents[1] / "scripts"
+CHARTS = {"dataset_pictures", "dataset_writer", "effects", "lora/curve", "overlay", "report", "runreport"}
+SEGMENTING = {"sam2_video", "segmentation", "road_points"}
+PAINTING = {"fluxfill", "lora", "videopainter"}
+LANGUAGE = {"qwen", "captions", "critic"}
+DRIVING = {"alpamayo", "egomotion", "pai"}
+MEASURING = {"metrics", "quality", "optional"}
+OPTIONS = {"config/sections"}
+PLANNING = {f"config/{name}" for name in ("checks", "files", "reading", "schema")}
+PLANNING |= {"provenance", "sheet", "sources", "edited", "fetch"}
+ALL = CHARTS | SEGMENTING | PAINTING | LANGUAGE | DRIVING | MEASURING | OPTIONS | PLANNING
+
+
+def options(*sections: str) -> set[str]:
+    """The modules in which these sections are declared."""
+    return {f"config/sections/{name}" for name in sections}
+
+
+# What each stage runs of these; it must not depend on any other.
+STAGES = {
+    "segment_road": SEGMENTING | options("sam2"),
+    "dataset_frames": SEGMENTING | options("sam2"),
+    "caption_frames": LANGUAGE - {"critic"} | options("captioning"),
+    "train_lora": {"fluxfill", "lora"} | options("lora", "region", "speed"),
+    "first_frame": {"fluxfill", "lora/files"} | LANGUAGE | options("first_frame", "region", "speed"),
+    "edit_video": {"videopainter", "lora/files"} | options("video", "encoding", "speed"),
+    "evaluate_edit": MEASURING | options("quality"),
+    "drive": DRIVING | options("driving", "clip"),
+}
+
+
+def of(module: str, names: set[str]) -> bool:
+    """Whether a module, as its path in the library, is one of `names` or stands in such a package."""
+    return any(module == name or module.startswith(f"{name}/") for name in names)
+
+
+def modules_of(script: str) -> list[str]:
+    """The library's modules in a script's code digest, such as `lora/cache`; packages' own files left out."""
+    library = SCRIPTS / "relane"
+    files = [path.relative_to(library) for path in code_files(SCRIPTS / f"{script}.py") if library in path.parents]
+    return [path.with_suffix("").as_posix() for path in files if path.name != "__init__.py"]
+
+
+@pytest.mark.parametrize("stage", STAGES)
+def test_a_gpu_stage_depends_on_no_other_stages_code(stage):
+    found = [module for module in modules_of(stage) if of(module, ALL)]
+    assert [module for module in found if of(module, CHARTS) or not of(module, STAGES[stage])] == []
+    assert found
+
+
+def test_what_only_reads_masks_does_not_depend_on_the_network_that_made_them():
+    for script in ("select_region", "package_videopainter", "evaluate_edit", "train_lora"):
+        assert "sam2_video" not in modules_of(script), script
