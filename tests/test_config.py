@@ -14,6 +14,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from relane.config import arguments, files, reading, schema
+from relane.config.option import Section, option
 from relane.config.sections.sam2 import Sam2
 from relane.errors import InputError
 
@@ -282,3 +283,30 @@ def test_a_sections_messages_name_its_key():
     for name, field in schema.Config.model_fields.items():
         key = getattr(field.annotation, "KEY", "")
         assert key in ("", name), f"{field.annotation} says {key}, but stands under {name}"
+
+
+class Inner(Section, key="editor.mine"):
+    """Options of one backend."""
+
+    stride: int = option(40, "Frames from window to window.", ge=1)
+    tiles: bool = option(False, "Less memory.", rerun=False)
+
+
+class Editor(Section, key="editor"):
+    """A section with a backend's options under its name."""
+
+    backend: str = option("mine", "Which one.")
+    mine: Inner = schema.section(Inner)
+
+
+def test_options_of_a_backend_may_stand_under_its_name():
+    config = {"backend": "mine", "mine": {"stride": "8", "tiles": "yes"}}
+    arguments.coerced(config, schema.json_schema(Editor))
+    assert config == {"backend": "mine", "mine": {"stride": 8, "tiles": True}}
+    assert reading.identity(config, schema.json_schema(Editor)) == {"backend": "mine", "mine": {"stride": 8}}
+    with pytest.raises(InputError, match=r"editor\.mine\.stride: 0 should be greater than or equal to 1"):
+        Editor.of({"mine": {"stride": 0}})
+    parser = argparse.ArgumentParser()
+    arguments.add_options(parser, Editor)
+    arguments.add_options(parser, Inner)
+    assert vars(parser.parse_args(["--stride=8"])) == {"backend": "mine", "stride": 8, "tiles": False}
