@@ -8,6 +8,8 @@ do not: they blacken the hole in the edited frame alone and compare with the who
 error is the source's own brightness in the hole. `videopainter_masked` reproduces them, under that name only.
 """
 
+from collections.abc import Callable
+from dataclasses import dataclass
 from functools import cache
 
 import torch
@@ -124,3 +126,21 @@ def videopainter_masked(source: Tensor, edited: Tensor, mask: Tensor) -> dict[st
     holed = edited * ~mask
     error = mse(source, holed)
     return {"psnr": psnr(error), "ssim": ssim(holed, source), "mse": error, "mae": mae(source, holed)}
+
+
+@dataclass(frozen=True)
+class PixelMetric:
+    """How one figure of a frame pair is called and written for people, and its function (source, edited, region)."""
+
+    title: str
+    form: str
+    of: Callable[[Tensor, Tensor, Tensor | None], float]
+
+
+# Every figure that is taken of the whole frame, inside the mask and outside it. A new one stands here and nowhere else.
+PIXEL_METRICS = {
+    "psnr": PixelMetric("PSNR (dB)", "{:.2f}", lambda source, edited, region: psnr(mse(source, edited, region))),
+    "ssim": PixelMetric("SSIM", "{:.4f}", ssim),
+    "mse": PixelMetric("MSE ([0,1])", "{:.3e}", mse),
+    "mae": PixelMetric("MAE ([0,1])", "{:.3e}", mae),
+}

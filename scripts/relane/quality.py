@@ -30,7 +30,14 @@ from relane.errors import InputError, first_line
 from relane.finite import check_finite, check_weights, origin
 
 REGIONS = ("full_frame", "masked_region", "background")
-PIXEL_METRICS = ("psnr", "ssim", "lpips", "mse", "mae")
+# What networks say, where a run has them: title and how it is written.
+NETWORK_METRICS = {
+    "lpips": ("LPIPS", "{:.4f}"),
+    "temporal_consistency": ("Temporal consistency", "{:.4f}"),
+    "temporal_consistency_source": ("  of the source", "{:.4f}"),
+    "clip_score": ("CLIP score", "{:.2f}"),
+}
+BY_REGION = (*metrics.PIXEL_METRICS, "lpips")
 # File names by which torchvision and its users know the ImageNet backbones, in the order of preference: VideoPainter
 # reports LPIPS on SqueezeNet.
 _BACKBONES = {"squeeze": "squeezenet", "alex": "alex", "vgg": "vgg"}
@@ -177,9 +184,7 @@ class Comparison:
         for name, region in (("full_frame", None), ("masked_region", m), ("background", ~m)):
             if region is not None and not region.any():
                 continue
-            error = metrics.mse(s, e, region)
-            figures = {"mse": error, "psnr": metrics.psnr(error), "mae": metrics.mae(s, e, region)}
-            figures["ssim"] = metrics.ssim(s, e, region)
+            figures = {name: metric.of(s, e, region) for name, metric in metrics.PIXEL_METRICS.items()}
             if self.networks.lpips is not None:
                 figures["lpips"] = self._lpips(s, e, region)
             self._add(name, figures)
@@ -235,8 +240,7 @@ class Comparison:
             "identical_frames": self.identical_frames,
             "mask_coverage": self.averages.mean("coverage"),
         }
-        temporal = ("temporal_consistency", "temporal_consistency_source")
-        names = dict.fromkeys(REGIONS[:2], (*PIXEL_METRICS, *temporal, "clip_score")) | {"background": PIXEL_METRICS}
+        names = dict.fromkeys(REGIONS[:2], (*metrics.PIXEL_METRICS, *NETWORK_METRICS)) | {"background": BY_REGION}
         names |= {"seam": ("added", "source", "edited"), "videopainter_masked": ("psnr", "ssim", "mse", "mae")}
         names |= {f"flicker.{region}": ("added", "source", "edited") for region in REGIONS[:2]}
         absent: dict[str, str] = {}
@@ -249,7 +253,7 @@ class Comparison:
                 if target[name] is None:
                     absent[f"{group}.{name}"] = self._reason(name)
         points, label = rate(result["full_frame"])
-        result |= {"label": label, "label_points": points, "label_says": CLOSENESS}
+        result |= {"label": label, "label_points": points, "label_says": CLOSENESS, "titles": titles()}
         return result | {"absent": absent, "networks": self.networks.used}
 
     def _reason(self, name: str) -> str:
@@ -292,16 +296,10 @@ def pairs(clip: str | Path, edited: str | Path) -> Iterator[tuple[np.ndarray, np
         raise InputError(f"{clip} or {edited}: the file holds no frames")
 
 
-_ROWS = (
-    ("PSNR (dB)", "psnr", "{:.2f}"),
-    ("SSIM", "ssim", "{:.4f}"),
-    ("LPIPS", "lpips", "{:.4f}"),
-    ("MSE ([0,1])", "mse", "{:.3e}"),
-    ("MAE ([0,1])", "mae", "{:.3e}"),
-    ("Temporal consistency", "temporal_consistency", "{:.4f}"),
-    ("  of the source", "temporal_consistency_source", "{:.4f}"),
-    ("CLIP score", "clip_score", "{:.2f}"),
-)
+def titles() -> dict[str, list[str]]:
+    """Title and form of every figure by region, in the order of the tables; whoever shows them knows no metric."""
+    own = {name: [metric.title, metric.form] for name, metric in metrics.PIXEL_METRICS.items()}
+    return own | {name: list(about) for name, about in NETWORK_METRICS.items()}
 
 
 def as_text(result: dict[str, Any]) -> str:
@@ -320,7 +318,7 @@ def as_text(result: dict[str, Any]) -> str:
         "",
         f"{'':24}{'full frame':>14}{'masked region':>16}{'background':>14}",
     ]
-    for title, name, form in _ROWS:
+    for name, (title, form) in result["titles"].items():
         cells = ["" if name not in result[region] else cell(result[region][name], form) for region in REGIONS]
         lines.append(f"{title:24}{cells[0]:>14}{cells[1]:>16}{cells[2]:>14}".rstrip())
     lines += ["", "In 8-bit levels:        added by edit          source          edited"]

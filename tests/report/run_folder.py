@@ -13,6 +13,10 @@ VIDEO = f"{CLIP}.{CAMERA}"
 DRIVER, T0_US = "a_driver", 5_100_000
 EDIT = "double-yellow-solid"
 HOSTILE = "lane double yellow solid <script>alert('x')</script> \"& {{ 7*7 }}"
+TITLES = {"psnr": ["PSNR (dB)", "{:.2f}"], "ssim": ["SSIM", "{:.4f}"], "lpips": ["LPIPS", "{:.4f}"]}
+TITLES |= {"mse": ["MSE", "{:.2e}"], "mae": ["MAE", "{:.2e}"], "clip_score": ["CLIP score", "{:.2f}"]}
+TITLES |= {"temporal_consistency": ["Temporal consistency", "{:.4f}"]}
+TITLES |= {"temporal_consistency_source": ["of the source", "{:.4f}"]}
 NO_LPIPS = "its weights folder is not configured (checkpoints.lpips is empty)"
 
 
@@ -30,6 +34,7 @@ def quality() -> dict:
     absent |= {f"{region}.clip_score": "no CLIP" for region in ("full_frame", "masked_region")}
     return {
         "video": VIDEO,
+        "titles": TITLES,
         "full_frame": pixels | temporal,
         "masked_region": pixels | temporal,
         "background": pixels,

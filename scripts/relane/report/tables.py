@@ -8,16 +8,6 @@ from typing import Any
 from relane.errors import InputError
 
 REGIONS = ("full_frame", "masked_region", "background")
-METRICS = (
-    ("PSNR (dB)", "psnr", "{:.2f}"),
-    ("SSIM", "ssim", "{:.4f}"),
-    ("LPIPS", "lpips", "{:.4f}"),
-    ("MSE", "mse", "{:.2e}"),
-    ("MAE", "mae", "{:.2e}"),
-    ("Temporal consistency", "temporal_consistency", "{:.4f}"),
-    ("… of the source", "temporal_consistency_source", "{:.4f}"),
-    ("CLIP score", "clip_score", "{:.2f}"),
-)
 
 
 @dataclass(frozen=True)
@@ -59,11 +49,11 @@ def quality(record: dict[str, Any], path: Path) -> list[Table]:
 
     Raises InputError when a region is missing. A figure that is null is shown as "absent: reason".
     """
-    if any(not isinstance(record.get(region), dict) for region in REGIONS):
-        raise InputError(f"{path}: no {', '.join(REGIONS)}; make it again with evaluate_edit.py")
+    if any(not isinstance(record.get(part), dict) for part in (*REGIONS, "titles")):
+        raise InputError(f"{path}: no {', '.join(REGIONS)} or titles; make it again with evaluate_edit.py")
     absent = record.get("absent", {})
     regions = Table("Picture quality", ["full frame", "inside the mask", "background"])
-    for title, name, form in METRICS:
+    for name, (title, form) in record["titles"].items():
         cells = [_cell(record[region], region, name, form, absent) for region in REGIONS]
         if any(cell.text for cell in cells):
             regions.rows.append((title, _merged(cells)))
