@@ -178,9 +178,9 @@ def test_pictures_of_several_sizes_need_batches_of_one_or_a_common_size(flags, r
 @pytest.mark.parametrize(
     ("wrong", "message"),
     [
-        (("--rank", 0), r"lora\.rank: must be above 0"),
+        (("--rank", 0), r"lora\.rank: 0 should be greater than or equal to 1"),
         (("--height", 32), r"lora\.height, lora\.width: 32x0"),
-        (("--height", 40, "--width", 40), "multiples of 16"),
+        (("--height", 40, "--width", 40), r"lora\.height: 40 should be a multiple of 16"),
         (("--checkpointing-steps", 0), r"lora\.checkpointing_steps"),
         (("--flux-fill", "/nowhere"), r"/nowhere: its \w+ does not load"),
         (("--learning-rate", 1e30), "the training has diverged"),

@@ -93,8 +93,8 @@ def test_between_looks_only_the_holes_tokens_are_computed_and_no_branch(golden):
 @pytest.mark.parametrize(
     ("changes", "message"),
     [
-        ({"background_refresh": -1}, "0 or more"),
-        ({"background_refresh": 2, "replace_gt": False}, "needs replace_gt"),
+        ({"background_refresh": -1}, "-1 should be greater than or equal to 0"),
+        ({"background_refresh": 2, "replace_gt": False}, r"needs video\.replace_gt"),
         ({"background_refresh": 2, "mask_add": False}, "mask_add"),
         ({"background_refresh": 2, "first_block_cache": 0.1}, "cannot be used with"),
         ({"background_refresh": 2, "prev_clip_weight": 0.5}, "cannot be used with"),
