@@ -55,6 +55,7 @@ def parser() -> argparse.ArgumentParser:
     add("--driver", choices=DRIVERS, default=next(iter(DRIVERS)), help="which driving model")
     add("--checkpoint", required=True, help="its checkpoint folder")
     add_options(p, Driving)
+    p.set_defaults(record_failures=False)  # by hand a failure is a failure
     add("--t0-us", type=int, default=Clip().t0_us, help="planning time on the data set's clock, microseconds")
     add("--reasoning", choices=("free", "shared"), default="free", help="shared: the original arm's words for all arms")
     add("--reasoning-from", help="inference JSON of the original arm, for --reasoning shared")

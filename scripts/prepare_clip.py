@@ -40,6 +40,7 @@ def parser() -> argparse.ArgumentParser:
     add("--checksum", default="", help="<algorithm>:<value> of the clip sheet; blank: not checked")
     add("--t0-us", type=int, default=Clip().t0_us, help="planning instant, microseconds on the source's clock")
     add_options(p, Clip, leave_out=("t0_us",))
+    p.set_defaults(record_failures=False)  # by hand a failure is a failure
     add("--last-attempt", type=cli.true_or_false, default=True, help="false: what may pass is not recorded yet")
     add("--output", required=True, help="the clip, MP4")
     add("--sidecar", required=True, help="its record, JSON")

@@ -34,6 +34,7 @@ def parser() -> argparse.ArgumentParser:
     add("--checksum", default="", help="<algorithm>:<value> of the clip sheet; blank: not checked")
     add("--frames", type=int, nargs="+", required=True, help="numbers of the frames, from 1")
     add_options(options, Clip, only=("record_failures",))
+    options.set_defaults(record_failures=False)  # by hand a failure is a failure
     add("--last-attempt", type=cli.true_or_false, default=True, help="false: what may pass is not recorded yet")
     add("--output", required=True, type=Path, help="folder for frames.json and frame<n>.png")
     return options
