@@ -155,7 +155,7 @@ rule drive_arm:
         mem_mb=grows(64000),
         runtime=30,
         device=config["devices"]["driver"],
-        checkpoint=lambda wildcards: config["checkpoints"][driver_module(wildcards.driver).CHECKPOINT],
+        checkpoint=lambda wildcards: config["checkpoints"].get(driver_module(wildcards.driver).CHECKPOINT, ""),
         module=lambda wildcards: DRIVERS[wildcards.driver],
     params:
         flags=flags("drive", leave_out=tuple(DrivePlan.model_fields)),
@@ -168,7 +168,7 @@ rule drive_arm:
         frame_choice=IDENTITY["clip"]["frame_choice"],
         reasoning=reasoning_of,
         reasoning_from=lambda wildcards, input: arguments.flags({"reasoning_from": str(input.original) or None}),
-        weights=lambda wildcards: json.dumps(checkpoint_digests([driver_module(wildcards.driver).CHECKPOINT])),
+        weights=lambda wildcards: json.dumps(checkpoint_digests(driver_checkpoints(wildcards.driver))),
         records=lambda wildcards, output: record_flags(output.results),
         code=lambda wildcards: code("drive.py", DRIVERS[wildcards.driver]),
     shell:
@@ -176,7 +176,7 @@ rule drive_arm:
         " {SCRIPTS:q}/drive.py --pai-root {params.pai_root:q}"
         " --clip-id {wildcards.clip:q} --videos {input.videos:q} --clip-jsons {input.sidecars:q} --arm {params.arms:q}"
         " --noise-key {params.noise_keys:q} --editor {params.editors:q} --t0-us {params.t0_us} {params.flags}"
-        " --driver {wildcards.driver} --checkpoint {resources.checkpoint:q}"
+        " --driver {wildcards.driver} --checkpoint={resources.checkpoint:q}"
         " --frame-choice {params.frame_choice} --reasoning {params.reasoning} {params.reasoning_from} --device {resources.device}"
         " --output {output.results:q} --vis-data {output.data:q} > {log:q} 2>&1"
 
@@ -231,6 +231,11 @@ rule draw_overlay:
         " {SCRIPTS:q}/draw_overlay.py --pai-root {params.pai_root:q} --video {input.video:q}"
         " --clip-json {input.sidecar:q} --inference {input.result:q} --vis-data {input.data:q}"
         " --original-vis-data {input.original:q} --output {output.video:q} > {log:q} 2>&1"
+
+
+def driver_checkpoints(driver: str) -> list[str]:
+    """The keys of the checkpoints that a driver loads."""
+    return list(filter(None, [driver_module(driver).CHECKPOINT]))
 
 
 def driven_clips(run: str, driver: str | None = None) -> list[str]:

@@ -232,7 +232,7 @@ def to_come(
 def check_checkpoints(config: Mapping[str, Any], rules: Iterable[str]) -> None:
     """Raise InputError for a checkpoint that jobs of these rules (`to_come`) load and that is not there."""
     rules = set(rules)
-    driving = (tuple(driver_module(name).CHECKPOINT for name in sights(config)), ())
+    driving = (tuple(filter(None, (driver_module(name).CHECKPOINT for name in sights(config)))), ())
     for rule, (needed, optional) in (LOADS | dict.fromkeys(("drive_arm", "drive_arms"), driving)).items():
         for name in (*needed, *optional) if rule in rules else ():
             folder = config["checkpoints"][name]

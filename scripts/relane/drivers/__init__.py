@@ -3,7 +3,7 @@
 A driver is a module (or package) of its own, named in DRIVERS and imported only where it is needed: a change of one
 leaves alone what the others made. Importing it loads neither torch nor a network. At its top it has
 
-    CHECKPOINT      the key of `checkpoints` in the configuration that names its folder
+    CHECKPOINT      the key of `checkpoints` in the configuration that names its folder; "" for none
     sight(options)  -> Sight; `options` are the configuration's `drive`, by name
     load(folder, device, dtype) -> Driver; the only place that may take minutes
 
