@@ -37,16 +37,8 @@ def test_a_driver_is_one_module_and_a_name(root, tiny, tmp_path: Path, monkeypat
     # The recorded drive has 10.3 m/s and does not turn.
     np.testing.assert_allclose(data["pred_xyz"][0, :, 0], 1.03 * np.arange(1, 41), atol=1e-2)
     assert record["ade_mean"] < 0.1
-    draw_overlay.main(
-        [
-            "--inference",
-            str(tmp_path / "inference.json"),
-            "--vis-data",
-            str(tmp_path / "vis_data.npz"),
-            "--output",
-            str(tmp_path / "overlay.mp4"),
-        ]
-    )
+    files = {"inference": "inference.json", "vis-data": "vis_data.npz", "output": "overlay.mp4"}
+    draw_overlay.main([f"--{name}={tmp_path / file}" for name, file in files.items()])
     assert (tmp_path / "overlay.mp4").stat().st_size
 
 
