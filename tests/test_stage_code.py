@@ -11,7 +11,7 @@ CHARTS = {"dataset_pictures", "dataset_writer", "effects", "lora/curve", "overla
 SEGMENTING = {"sam2_video", "segmentation", "road_points"}
 PAINTING = {"fluxfill", "lora", "videopainter"}
 LANGUAGE = {"qwen", "captions", "critic"}
-DRIVING = {"drivers", "egomotion", "pai"}
+DRIVING = {"drivers", "data"}
 MEASURING = {"metrics", "quality", "optional"}
 PLANNING = {"config", "config_check", "provenance", "sheet", "sources", "edited", "fetch"}
 ALL = CHARTS | SEGMENTING | PAINTING | LANGUAGE | DRIVING | MEASURING | PLANNING
@@ -27,7 +27,7 @@ STAGES = {
     "drive": DRIVING,
 }
 # Modules that a script imports by a name which only a run knows.
-BY_NAME = {"drive": ["relane.drivers.alpamayo"]}
+BY_NAME = {"drive": ["relane.drivers.alpamayo", "relane.data.physical_ai_av", "relane.data.mp4_folder"]}
 
 
 def of(module: str, names: set[str]) -> bool:
