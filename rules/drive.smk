@@ -12,10 +12,6 @@ wildcard_constraints:
     rollout=r"t0_[0-9]+(?:_shared)?",
 
 
-# Keys of `drive` that say what is driven, and not how.
-DRIVE_PLAN = ("enabled", "together", "reasoning", "videos", "video_name", "videos_start_us")
-
-
 def check_driven() -> None:
     """Name the clips that planning sees cannot be driven; stop where the configuration says so, or all are such."""
     for sight in SIGHTS.values():
@@ -80,7 +76,7 @@ def external_flags(wildcards) -> str:
     external_files(wildcards)
     file = EXTERNAL[wildcards.external, wildcards.video]
     source = {"uri": file.uri, "checksum": file.checksum, "video_json": file.sidecar}
-    return relane_config.flags({**source, "clip_id": file.clip_id, "camera": file.camera})
+    return arguments.flags({**source, "clip_id": file.clip_id, "camera": file.camera})
 
 
 @functools.cache
@@ -184,15 +180,16 @@ rule drive_arm:
         module=lambda wildcards: DRIVERS[wildcards.driver],
         data_module=data_module,
     params:
-        flags=flags("drive", leave_out=DRIVE_PLAN),
+        flags=flags("drive", leave_out=tuple(DrivePlan.model_fields)),
         pai_root=pai_root_of,
         data=driven_content,
         arms=lambda wildcards: wildcards.arm,
         noise_keys=lambda wildcards: arm_named(wildcards.arm).noise_key,
+        editors=lambda wildcards: arm_named(wildcards.arm).editor,
         t0_us=lambda wildcards: layout.instant_of(wildcards.rollout),
         frame_choice=IDENTITY["clip"]["frame_choice"],
         reasoning=reasoning_of,
-        reasoning_from=lambda wildcards, input: relane_config.flags({"reasoning_from": str(input.original) or None}),
+        reasoning_from=lambda wildcards, input: arguments.flags({"reasoning_from": str(input.original) or None}),
         weights=lambda wildcards: json.dumps(checkpoint_digests([driver_module(wildcards.driver).CHECKPOINT])),
         records=lambda wildcards, output: record_flags(output.results),
         code=lambda wildcards: code("drive.py", DRIVERS[wildcards.driver], data_module(wildcards)),
@@ -201,7 +198,7 @@ rule drive_arm:
         " --module {resources.data_module}"
         " {SCRIPTS:q}/drive.py --pai-root {params.pai_root:q}"
         " --clip-id {wildcards.clip:q} --videos {input.videos:q} --clip-jsons {input.sidecars:q} --arm {params.arms:q}"
-        " --noise-key {params.noise_keys:q} --t0-us {params.t0_us} {params.flags}"
+        " --noise-key {params.noise_keys:q} --editor {params.editors:q} --t0-us {params.t0_us} {params.flags}"
         " --driver {wildcards.driver} --checkpoint {resources.checkpoint:q}"
         " --frame-choice {params.frame_choice} --reasoning {params.reasoning} {params.reasoning_from} --device {resources.device}"
         " --output {output.results:q} --vis-data {output.data:q} > {log:q} 2>&1"
@@ -227,6 +224,7 @@ if TOGETHER:
         params:
             arms=TOGETHER,
             noise_keys=[ARMS[arm].noise_key for arm in TOGETHER],
+            editors=[ARMS[arm].editor for arm in TOGETHER],
 
     ruleorder: drive_arms > drive_arm
 
@@ -317,7 +315,7 @@ rule effects:
     priority: 30
     params:
         flags=flags("effects"),
-        failures=lambda wildcards, input: relane_config.flags({"failures": str(input.skipped) or None}),
+        failures=lambda wildcards, input: arguments.flags({"failures": str(input.skipped) or None}),
         reason=no_driving_reason(),
         code=code("effects.py"),
     shell:

@@ -14,6 +14,9 @@ from typing import TYPE_CHECKING, Any
 
 from relane import cli, memory
 from relane.beside import feeding
+from relane.config.arguments import add_options
+from relane.config.sections.speed import Speed
+from relane.config.sections.video import Video
 from relane.errors import InputError
 
 if TYPE_CHECKING:
@@ -27,22 +30,15 @@ if TYPE_CHECKING:
     from relane.videopainter.sharing import Posteriors
     from relane.videopainter.windows import Plan
 
-# Flags that go to `Options` by the same name.
-OPTIONS = ("num_inference_steps", "guidance_scale", "strength", "stride", "conditioning_scale", "prev_clip_weight")
-OPTIONS += ("replace_gt", "mask_add", "first_frame_gt", "hole_value", "sampler", "first_block_cache", "guidance_skip")
-OPTIONS += ("background_refresh", "vae_tiling")
-# Flags of `relane.speed.Speed`: how the networks are run.
-SPEED = ("compile", "attention_backend", "fuse_projections", "channels_last", "fp8")
-# Flags of this script alone that decide what the result looks like, recorded beside the options.
-OWN = ("mode", "seed", "negative_prompt", "fit", "mask_feather", "color_match", "id_lora_scale", "dtype", "crf")
+# Options that are recorded as how the networks were run, not as what decides what the result looks like.
+EXECUTION = ("offload", *Speed.model_fields)
 # What `load` reads: a warm worker keeps the models for items that agree in these (relane.warm).
 LOADS = (
     "cogvideox",
     "videopainter",
     "videopainter_id",
     "id_lora_scale",
-    *SPEED,
-    "offload",
+    *EXECUTION,
     "device",
     "dtype",
 )
@@ -52,7 +48,6 @@ LESS_MEMORY = "video.background_refresh: 0, video.vae_tiling: true, video.offloa
 def parser() -> argparse.ArgumentParser:
     """The command line; config keys of the same name with underscores."""
     p = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    add = p.add_argument
     files = p.add_argument_group("files").add_argument
     files("--clip", required=True, help="the clip, MP4")
     files("--clip-json", required=True, help="its record (video, fps, frames, width, height)")
@@ -70,38 +65,8 @@ def parser() -> argparse.ArgumentParser:
     files("--text-cache", default="", help="folder of prompt embeddings, shared between runs; blank: none")
     files("--posterior-cache", default="", help="folder of the VAE's statistics of source windows; blank: none")
 
-    add("--mode", choices=("ours", "exact"), default="ours", help="ours: with the repairs; exact: the original's ways")
-    add("--num-inference-steps", type=int, default=70, help="denoising steps a window")
-    add("--guidance-scale", type=float, default=6.0, help="classifier-free guidance; at most 1: off")
-    add("--strength", type=float, default=1.0, help="below 1: start from the noised source, with that share of steps")
-    add("--seed", type=int, default=42, help="noise is keyed by it and the clip, not by the instruction")
-    add("--stride", type=int, default=40, help="frames from window to window at most; a multiple of 4 in mode ours")
-    add("--conditioning-scale", type=float, default=1.0, help="weight of the branch")
-    add("--prev-clip-weight", type=float, default=0.0, help="0 to 1: attention to the previous window's last step")
-    add("--replace-gt", type=cli.true_or_false, default=True, help="paste the source's background latents each step")
-    add("--mask-add", type=cli.true_or_false, default=True, help="the branch acts on the background's tokens only")
-    add("--first-frame-gt", type=cli.true_or_false, default=True, help="keep the given first frame as it is")
-    add("--hole-value", type=float, default=0.0, help="what the branch sees in the hole: 0 grey, -1 black")
-    add("--sampler", choices=("dpm", "ddim"), default="dpm", help="CogVideoX's DPM or DDIM scheduler")
-    add("--negative-prompt", default="", help="what guidance leads away from")
-    add("--id-lora-scale", type=float, default=1.0, help="scale of the VideoPainterID LoRA")
-    add("--fit", choices=("crop", "letterbox", "squash"), default="crop", help="what of the frame the model sees")
-    add("--mask-feather", type=int, default=8, help="pixels over which the result fades into the source")
-    add("--color-match", type=cli.true_or_false, default=False, help="shift the result's colour to meet at the seam")
-    add("--share-posteriors", type=cli.true_or_false, default=True, help="use --posterior-cache; same result")
-    add("--crf", type=int, default=18, help="H.264 quality of the videos, 0 (lossless) to 51")
-    add("--first-block-cache", type=float, default=0.0, help="threshold of diffusers' FirstBlockCache; 0: off")
-    add("--guidance-skip", type=float, default=0.0, help="share of the steps that leave out the negative prompt")
-    add("--background-refresh", type=int, default=0, help="steps from one look at the background to the next; 0: all")
-    add("--vae-tiling", type=cli.true_or_false, default=False, help="run the VAE in tiles, for less memory")
-    add("--compile", type=cli.true_or_false, default=False, help="torch.compile the transformers' blocks")
-    add("--attention-backend", default="", help="flash_4, or of diffusers' dispatcher; blank: PyTorch's own")
-    add("--fuse-projections", type=cli.true_or_false, default=False, help="one product for query, key and value")
-    add("--channels-last", type=cli.true_or_false, default=False, help="the VAE's weights with channels innermost")
-    add("--fp8", type=cli.true_or_false, default=False, help="the blocks' products in 8-bit floats (needs torchao)")
-    add("--offload", choices=("none", "model", "sequential"), default="none", help="what waits in host memory")
-    add("--device", default="auto", help="auto, cpu, cuda or cuda:N")
-    add("--dtype", choices=("float32", "bfloat16"), default="bfloat16", help="of weights and activations")
+    add_options(p, Video)
+    p.add_argument("--device", default="auto", help="auto, cpu, cuda or cuda:N")
     return p
 
 
@@ -110,7 +75,7 @@ def load(args: argparse.Namespace) -> "VideoPainter":
     import torch
 
     from relane.device import choose_device
-    from relane.speed import Speed, channels_last, speed_up
+    from relane.speed import channels_last, speed_up
     from relane.videopainter.loading import load_videopainter
 
     models = load_videopainter(
@@ -125,7 +90,7 @@ def load(args: argparse.Namespace) -> "VideoPainter":
     if args.channels_last:
         channels_last(models.vae)
     for network in (models.transformer, models.branch):
-        speed_up(network, Speed(**{name: getattr(args, name) for name in SPEED}), models.device)
+        speed_up(network, Speed.of(args), models.device)
     return models
 
 
@@ -179,16 +144,9 @@ def options_of(args: argparse.Namespace) -> "Options":
     """The pipeline's options; raises InputError for a value that does not serve."""
     from relane.videopainter.options import Options
 
-    if args.fp8 and (args.mode == "exact" or args.offload != "none"):
-        raise InputError(
-            "fp8: not in mode exact, whose result it changes, and not with offload; switch one of them off"
-        )
-    if args.fuse_projections and args.videopainter_id:
-        raise InputError("fuse_projections: VideoPainterID's LoRA sits on the projections; switch one of them off")
-    if args.background_refresh and args.videopainter_id:
-        raise InputError("background_refresh: not with VideoPainterID, which has a memory of its own; set one to 0")
-    given = {name: getattr(args, name) for name in OPTIONS}
-    return Options.exact(**given) if args.mode == "exact" else Options(**given)
+    video = Video.of(args)
+    video.check_id_lora(args.videopainter_id)
+    return Options.of_video(video)
 
 
 def read_item(args: argparse.Namespace) -> dict[str, Any]:
@@ -358,19 +316,21 @@ def record(
 
     from relane.files import sha256_file
 
+    decisive = [name for name in Video.model_fields if name not in (*EXECUTION, "share_posteriors")]
+
     inputs = ("clip", "clip_json", "inpaint_masks", "first_frame", "first_frame_json", "region_json")
     return {
         "video": item["video"],
         # The times of its own frames, so that another run can drive this video (drive.videos).
         "t_us": item["t_us"] and item["t_us"][: plan.frames],
         "prompt": item["caption"],
-        "parameters": {**{name: getattr(args, name) for name in OWN}, **asdict(options)},
+        "parameters": {**{name: getattr(args, name) for name in decisive}, **options.model_dump()},
         "checkpoints": {name: getattr(args, name) for name in ("cogvideox", "videopainter", "videopainter_id")},
         "windows": {"length": plan.length, "starts": list(plan.starts), "frames": plan.frames},
         "picture": asdict(region),
         "mask": {"coverage": round(coverage, 6), "region": item["region"]},
         "inputs": {name: sha256_file(getattr(args, name)) for name in inputs if getattr(args, name)},
-        "execution": {name: getattr(args, name) for name in ("device", "offload", *SPEED)},
+        "execution": {name: getattr(args, name) for name in ("device", *EXECUTION)},
         **cost,
     }
 

@@ -5,9 +5,10 @@ inferences may stand in a file, one path a line, given as @FILE.
 """
 
 import argparse
-import json
 
 from relane import cli
+from relane.config.arguments import add_options
+from relane.config.sections.effects import Effects
 from relane.csvfile import csv_text
 from relane.errors import InputError
 
@@ -18,20 +19,8 @@ def parser() -> argparse.ArgumentParser:
     add = p.add_argument
     add("--inferences", nargs="*", default=[], help="inference JSONs of all arms and clips; @FILE reads a list")
     add("--run", required=True, help="name of the run, for the titles")
-    add("--bootstrap", type=int, default=10_000, help="draws of bootstrap and sign flips (default: %(default)s)")
-    add("--seed", type=int, default=42, help="of all random draws (default: %(default)s)")
+    add_options(p, Effects)
     add("--failures", help="a file that lists failed rollouts, one a line: name, then why")
-    add(
-        "--action-unchanged",
-        default="[]",
-        help="JSON list of edit arms that leave the right action as it was, so that the recorded future stays valid",
-    )
-    add(
-        "--equivalence-margin-m",
-        type=float,
-        default=0.1,
-        help="metres: a clip whose paths stay within it on average counts as not moved (default: %(default)s)",
-    )
     add("--no-driving-reason", default="", help="why there are no rollouts; written in place of results")
     add("--csv", required=True, help="a row per clip and arm")
     add("--json", required=True, help="summary per arm, notes, settings")
@@ -48,17 +37,13 @@ def run(args: argparse.Namespace) -> None:
     from relane.files import atomic_folder, read_json, write_json, write_text
     from relane.runreport import off_clock, run_report
 
-    if args.bootstrap < 100:
-        raise InputError(f"bootstrap is {args.bootstrap}: an interval needs at least 100 draws, better 10000")
-    unchanged = _names(args.action_unchanged)
+    unchanged = args.action_unchanged
     found = [(path, read_rollout(path)) for path in args.inferences if path]
     rollouts = [rollout for _, rollout in found if rollout is not None]
     order = arm_order(rollout.arm for rollout in rollouts)
     failed = [read_json(path) for path, rollout in found if rollout is None]
     _known(unchanged, [*order, *(record.get("arm") for record in failed)])
-    rollouts.sort(
-        key=lambda rollout: (rollout.clip_id, rollout.t0_us or 0, order.index(rollout.arm), rollout.path.name)
-    )
+    rollouts.sort(key=lambda one: (one.driver, one.clip_id, one.t0_us or 0, order.index(one.arm), one.path.name))
     failures = _listed(args.failures) + [_failure(record) for record in failed]
     nothing = f"None of {len(failures)} rollouts succeeded; the report names each with its reason." if failures else ""
     nothing = nothing or args.no_driving_reason or "No rollouts: nothing was driven, so there are no effects."
@@ -67,7 +52,7 @@ def run(args: argparse.Namespace) -> None:
     summary = result["summary"]
     if reason:
         summary |= {"no_driving_reason": reason, "notes": [reason]}
-    records = [{"arm": rollout.arm, **rollout.record} for rollout in rollouts]
+    records = [{"driver": rollout.driver, "arm": rollout.arm, **rollout.record} for rollout in rollouts]
     summary["notes"] += off_clock(records)
 
     with atomic_folder(args.plots) as folder:
@@ -79,16 +64,6 @@ def run(args: argparse.Namespace) -> None:
     write_json(args.json, summary)
     write_json(args.summary, records + failed)
     write_text(args.report, run_report(args.run, records, failures, reason))
-
-
-def _names(text: str) -> list[str]:
-    try:
-        names = json.loads(text)
-    except ValueError:
-        names = None
-    if not isinstance(names, list) or not all(isinstance(name, str) for name in names):
-        raise InputError(f'action_unchanged is {text!r}: give a JSON list of arms, such as ["double-white-solid"]')
-    return names
 
 
 def _known(unchanged: list[str], arms: list[str]) -> None:

@@ -13,6 +13,9 @@ from typing import TYPE_CHECKING, Any
 
 from relane import cli, instructions, lanes, memory
 from relane.arms import SHAM
+from relane.config.arguments import add_options
+from relane.config.sections.first_frame import FirstFrame
+from relane.config.sections.speed import Speed
 from relane.device import choose_device
 from relane.errors import InputError
 from relane.lanes import Attributes
@@ -24,49 +27,26 @@ if TYPE_CHECKING:
     from relane.critic import Refinement
 
 GIB = 2**30
-# Flags of `relane.speed.Speed`.
-SPEED = ("compile", "attention_backend", "fuse_projections", "channels_last", "fp8")
 # What `load` reads: a warm worker keeps the models for items that agree in these (relane.warm).
 LOADS = ("flux_fill", "lora", "lora_scale", "qwen", "editor_device", "critic_device", "device", "offload", "dtype")
-LOADS += SPEED
+LOADS += tuple(Speed.model_fields)
 LESS_MEMORY = "a smaller first_frame.paint_size, first_frame.offload: model, then sequential"
 
 
 def parser() -> argparse.ArgumentParser:
     """The command line; every flag is a config key with dashes."""
     options = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    add, yes_no = options.add_argument, cli.true_or_false
+    add = options.add_argument
     add("--clip", required=True, help="MP4; its frame 0 is repainted")
     add("--inpaint-masks", required=True, help="NPZ, arr_0 (T, H, W) uint8, not 0 = inpaint, already dilated")
     add("--instruction", required=True, help="sentence or 'lane <count> <color> <pattern>'; 'sham' = as they are")
     add("--video", required=True, help="name of the clip; with instruction, seed and try it decides the noise")
     add("--flux-fill", required=True, help="FLUX.1-Fill folder")
     add("--qwen", default="", help="Qwen2.5-VL folder; may be blank when --caption-refine-iters is 0")
-    add("--lora", default="", help="LoRA for FLUX Fill: a safetensors file or a folder with one")
-    add("--lora-scale", type=float, default=0.0, help="weight of the LoRA; 0 loads none")
-    add("--num-inference-steps", type=int, default=50, help="denoising steps of FLUX Fill")
-    add("--guidance-scale", type=float, default=30.0, help="guidance of FLUX Fill")
-    add("--strength", type=float, default=1.0, help="1 starts from noise, less from the noised source")
-    add("--max-sequence-length", type=int, default=512, help="T5 tokens of the caption (what the model was trained on)")
-    add("--paint-size", default="", help="HEIGHTxWIDTH; blank = the clip's own, at most one megapixel")
-    add("--mask-feather", type=int, default=8, help="pixels inside the mask over which the edit fades in")
-    add("--keep-masked-pixels", type=yes_no, default=False, help="model sees the old road under the mask, not a hole")
-    add("--caption-refine-iters", type=int, default=10, help="most tries under the critic; 0 = no critic, one try")
-    add("--caption-refine-batch", type=int, default=1, help="tries of one caption that are judged in one batch")
-    add("--caption-refine-temperature", type=float, default=0.1, help="temperature of the critic's replies")
-    add("--caption-max-tokens", type=int, default=512, help="longest reply of the critic")
-    add("--seed", type=int, default=42)
-    add("--unload-critic-after-use", type=yes_no, default=True, help="drop the critic when the item is done")
-    add("--compile", type=yes_no, default=False, help="torch.compile the transformer's blocks")
-    add("--attention-backend", default="", help="flash_4, or of diffusers' dispatcher; blank: PyTorch's own")
-    add("--fuse-projections", type=yes_no, default=False, help="one product for query, key and value; merges the LoRA")
-    add("--channels-last", type=yes_no, default=False, help="the VAE's weights with channels innermost")
-    add("--fp8", type=yes_no, default=False, help="the blocks' products in 8-bit floats (needs torchao)")
-    add("--offload", choices=("none", "model", "sequential"), default="none", help="parts of FLUX Fill off the GPU")
+    add_options(options, FirstFrame)
     add("--editor-device", default="auto", help="device of FLUX Fill; auto = --device")
     add("--critic-device", default="auto", help="device of Qwen2.5-VL; auto = a second GPU, else the editor's; all")
     add("--device", default="auto", help="auto, cpu, cuda or cuda:N")
-    add("--dtype", choices=("float32", "bfloat16"), default="bfloat16")
     add("--output", required=True, help="PNG: the repainted first frame")
     add("--sidecar", required=True, help="JSON: caption, verdict, tries, seconds, memory")
     add("--refine-folder", required=True, help="folder: every try's pictures and verdict, and qwen_eval.json")
@@ -120,7 +100,6 @@ class Models:
 
         from relane.fluxfill import FluxFill
         from relane.qwen import Qwen
-        from relane.speed import Speed
 
         if not sys.stderr.isatty():  # bars of loading are for people; in a log file they are noise
             diffusers.utils.logging.disable_progress_bar()
@@ -129,7 +108,7 @@ class Models:
         editor = both if args.editor_device == "auto" else str(choose_device(args.editor_device))
         critic = resolve_critic(args.critic_device, editor)
         dtype = getattr(torch, args.dtype)
-        speed = Speed(**{name: getattr(args, name) for name in SPEED})
+        speed = Speed.of(args)
         self._editor = Slot(
             lambda: FluxFill(args.flux_fill, args.lora, args.lora_scale, editor, dtype, args.offload, speed),
             editor,
@@ -158,11 +137,14 @@ class Models:
 
 
 def resolve_critic(name: str, editor: str) -> str:
-    """`auto` is the second GPU that is visible, where the editor has the first; else the editor's device."""
+    """`auto` is the second GPU that is visible, where the editor has the first; else the editor's device.
+
+    `all`: the model is spread over every GPU.
+    """
     import torch
 
     if name != "auto":
-        return str(choose_device(name))
+        return name if name == "all" else str(choose_device(name))
     return "cuda:1" if editor == "cuda:0" and torch.cuda.device_count() > 1 else editor
 
 
@@ -202,33 +184,7 @@ def load(args: argparse.Namespace) -> Models:
 
 def check(args: argparse.Namespace) -> None:
     """Raise InputError for settings that no models can carry out."""
-    if args.caption_refine_iters < 0:
-        raise InputError(f"--caption-refine-iters is {args.caption_refine_iters}: use 0 (no critic) or more")
-    if args.caption_refine_iters and not args.qwen:
-        raise InputError("--qwen is blank: name a Qwen2.5-VL folder, or set --caption-refine-iters 0 for no critic")
-    if args.caption_refine_batch < 1:
-        raise InputError(f"--caption-refine-batch is {args.caption_refine_batch}: at least one try is judged at a time")
-    if args.fp8 and (args.offload != "none" or (args.lora and args.lora_scale and not args.fuse_projections)):
-        raise InputError("--fp8: not with --offload, and with a LoRA only where --fuse-projections merges it")
-    if not 0 < args.strength <= 1 or int(args.num_inference_steps * args.strength) < 1:
-        raise InputError(
-            f"--strength {args.strength} with --num-inference-steps {args.num_inference_steps} leaves no step to do: "
-            "strength is above 0 and at most 1, and steps times strength at least 1"
-        )
-    if not 0 < args.max_sequence_length <= 512:
-        raise InputError(f"--max-sequence-length is {args.max_sequence_length}: FLUX's T5 takes 1 to 512 tokens")
-    paint_size(args.paint_size)
-
-
-def paint_size(text: str) -> tuple[int, int] | None:
-    """(height, width) of a text such as `128x192`, None of a blank one."""
-    if not text:
-        return None
-    height, _, width = text.lower().partition("x")
-    sides = [int(side) for side in (height, width) if side.isdecimal()]
-    if len(sides) < 2 or any(side < 16 or side % 16 for side in sides):
-        raise InputError(f"--paint-size {text!r}: expected HEIGHTxWIDTH, multiples of 16, such as 480x720")
-    return sides[0], sides[1]
+    FirstFrame.of(args).check_critic(args.qwen)
 
 
 def read_first(clip: str, masks: str) -> "tuple[np.ndarray, np.ndarray]":
@@ -325,7 +281,7 @@ def paint_settings(args: argparse.Namespace) -> dict[str, Any]:
         "keep_masked_pixels": args.keep_masked_pixels,
         "max_sequence_length": args.max_sequence_length,
         "mask_feather": args.mask_feather,
-        "size": paint_size(args.paint_size),
+        "size": FirstFrame.of(args).size(),
     }
 
 
@@ -345,11 +301,9 @@ def describe(
     from dataclasses import asdict
 
     chosen = refinement.chosen
-    settings = (
-        "lora lora_scale num_inference_steps guidance_scale strength max_sequence_length paint_size mask_feather "
-        "keep_masked_pixels caption_refine_batch caption_refine_temperature caption_max_tokens seed flux_fill qwen "
-        "dtype offload compile attention_backend fuse_projections channels_last fp8"
-    )
+    # The tries stand beside; and when the critic is dropped changes nothing.
+    left_out = ("caption_refine_iters", "unload_critic_after_use")
+    settings = [name for name in (*FirstFrame.model_fields, "flux_fill", "qwen") if name not in left_out]
     return {
         "video": args.video,
         "arm": SHAM if args.instruction.strip().lower() == SHAM else "instruction",
@@ -364,7 +318,7 @@ def describe(
         "iterations_used": 0 if refinement.passed is None else len(refinement.tries),
         "verdict": asdict(chosen.verdict) if chosen.verdict else None,
         "tries": [one.record() for one in refinement.tries],
-        "parameters": {name: getattr(args, name) for name in settings.split()},
+        "parameters": {name: getattr(args, name) for name in settings},
         "devices": models.devices,
     }
 
