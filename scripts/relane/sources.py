@@ -294,7 +294,6 @@ def _mp4_local(source: str) -> list[Clip]:
     cameras = _cameras(source, options, {camera for _, camera in videos})
     picked = _pick(source, options, [clip_id for clip_id, camera in videos if camera in cameras])
     files = [(name, root / f"{name}.{camera}.mp4") for name in picked for camera in cameras if (name, camera) in videos]
-    # By its name as it is: where that is none for files and folders of ours, the sheet says so.
     return [replace(_file_clip(path), clip_id=name, pai_root=str(root)) for name, path in files]
 
 
