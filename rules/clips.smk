@@ -55,6 +55,12 @@ def length_asked(wildcards) -> str:
     return next((text.strip("'") for text in recorded if re.fullmatch(r"'min_frames \d+'", text)), "")
 
 
+def data_modules(wildcards) -> list[str]:
+    """The module that reads a clip's data set, where it has one."""
+    root = CLIPS[wildcards.video].pai_root
+    return [module_name(root)] if root else []
+
+
 rule prepare_clip:
     """Decode by true frame times, resample by time to clip.fps, write one H.264 file and its sidecar."""
     input:
@@ -71,15 +77,16 @@ rule prepare_clip:
     resources:
         network=1,
         last_attempt=lambda wildcards, attempt: int(attempt > 1),
+        data_modules=lambda wildcards: " ".join(f"--module={name}" for name in data_modules(wildcards)),
     params:
         flags=clip_flags,
         instant=clip_instant,
         source=lambda wildcards: source_flags(wildcards.video),
         content=source_content,
         length=length_asked,
-        code=code("prepare_clip.py"),
+        code=lambda wildcards: code("prepare_clip.py", *data_modules(wildcards)),
     shell:
-        "{RECORDED} --record {output.sidecar:q}"
+        "{RECORDED} --record {output.sidecar:q} {resources.data_modules}"
         " {SCRIPTS:q}/prepare_clip.py {params.source} {params.flags} --t0-us {LAST_T0_US}"
         " --min-frames {config[clip][min_frames]} {RECORD_FAILURES} --last-attempt {resources.last_attempt}"
         " --output {output.video:q} --sidecar {output.sidecar:q} > {log:q} 2>&1"

@@ -26,6 +26,7 @@ from relane.addresses import hide, hide_all
 from relane.config import arguments, checks, reading
 from relane.config.sections.clip import Clip as ClipSection
 from relane.config.sections.plan import DrivePlan
+from relane.data import data_set, faults, module_name
 from relane.digest import code_digest, lora_digest, weights_digest
 from relane.errors import InputError
 from relane.drivers import DRIVERS, driver_module, sights
@@ -240,13 +241,15 @@ def source_contents() -> dict[str, str]:
 
 def source_content(wildcards) -> str:
     """What a video's source holds: its files are `ancient`, because only their content is a reason to run again."""
-    return source_contents()[wildcards.video]
+    clip, held = CLIPS[wildcards.video], source_contents()[wildcards.video]
+    times = data_set(clip.pai_root).times_content(clip.pai_root, clip.clip_id, clip.camera) if clip.pai_root else ""
+    return f"{held} {times}" if times else held
 
 
 def driven_content(wildcards) -> str:
     """What the driving stage reads of a clip in its data set."""
-    clip = CLIPS[videos_of(wildcards.clip)[0]]
-    return origin.driven_content(clip.pai_root, clip.clip_id, config["drive"]["cameras"])
+    root = CLIPS[videos_of(wildcards.clip)[0]].pai_root
+    return data_set(root).content(root, wildcards.clip, SIGHTS[wildcards.driver].cameras)
 
 
 def check_edits() -> None:

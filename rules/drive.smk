@@ -12,10 +12,26 @@ wildcard_constraints:
     rollout=r"t0_[0-9]+(?:_shared)?",
 
 
+def check_driven() -> None:
+    """Name the clips that planning sees cannot be driven; stop where the configuration says so, or all are such."""
+    for sight in SIGHTS.values():
+        shown = [CLIPS[video] for video in DRIVABLE if CLIPS[video].camera in sight.cameras]
+        clips = dict.fromkeys((clip.pai_root, clip.clip_id) for clip in shown)
+        try:
+            wrong = faults(clips, sight.cameras)
+        except InputError as error:
+            raise WorkflowError(str(error)) from None
+        if wrong and (len(wrong) == len(clips) or not config["drive"]["record_failures"]):
+            raise WorkflowError(str(wrong[0]))
+        for error in wrong:
+            print(f"cannot be driven: {error}", file=sys.stderr)
+
+
 # Said once, where the run is planned, and not by every job that reads this file again.
 if config["drive"]["enabled"] and workflow.is_main_process:
     for left_out in not_driven(CLIPS.values(), READ):
         print(f"not driven: {left_out}", file=sys.stderr)
+    check_driven()
 # The arms that one job drives in one batch; those edited elsewhere are not those of every clip.
 TOGETHER = list(MADE_HERE) if config["drive"]["together"] else []
 
@@ -136,6 +152,11 @@ def pai_root_of(wildcards) -> str:
     return origin.local_path(root) or root
 
 
+def data_module(wildcards) -> str:
+    """The module that reads the data set of a clip."""
+    return module_name(CLIPS[videos_of(wildcards.clip)[0]].pai_root)
+
+
 rule drive_arm:
     """K rollouts of the driving model on one arm of one clip, with noise that all arms share."""
     input:
@@ -157,6 +178,7 @@ rule drive_arm:
         device=config["devices"]["driver"],
         checkpoint=lambda wildcards: config["checkpoints"].get(driver_module(wildcards.driver).CHECKPOINT, ""),
         module=lambda wildcards: DRIVERS[wildcards.driver],
+        data_module=data_module,
     params:
         flags=flags("drive", leave_out=tuple(DrivePlan.model_fields)),
         pai_root=pai_root_of,
@@ -170,9 +192,10 @@ rule drive_arm:
         reasoning_from=lambda wildcards, input: arguments.flags({"reasoning_from": str(input.original) or None}),
         weights=lambda wildcards: json.dumps(checkpoint_digests(driver_checkpoints(wildcards.driver))),
         records=lambda wildcards, output: record_flags(output.results),
-        code=lambda wildcards: code("drive.py", DRIVERS[wildcards.driver]),
+        code=lambda wildcards: code("drive.py", DRIVERS[wildcards.driver], data_module(wildcards)),
     shell:
         "{ON_GPU} {params.records} --weights {params.weights:q} --module {resources.module}"
+        " --module {resources.data_module}"
         " {SCRIPTS:q}/drive.py --pai-root {params.pai_root:q}"
         " --clip-id {wildcards.clip:q} --videos {input.videos:q} --clip-jsons {input.sidecars:q} --arm {params.arms:q}"
         " --noise-key {params.noise_keys:q} --editor {params.editors:q} --t0-us {params.t0_us} {params.flags}"
@@ -222,12 +245,14 @@ rule draw_overlay:
     benchmark:
         "benchmarks/results/{run}/overlay/{driver}/{arm}/{clip}_{rollout}.tsv"
     priority: 40
+    resources:
+        data_module=data_module,
     params:
         pai_root=pai_root_of,
         data=driven_content,
-        code=code("draw_overlay.py"),
+        code=lambda wildcards: code("draw_overlay.py", data_module(wildcards)),
     shell:
-        "{RECORDED} --record {output.sidecar:q}"
+        "{RECORDED} --record {output.sidecar:q} --module {resources.data_module}"
         " {SCRIPTS:q}/draw_overlay.py --pai-root {params.pai_root:q} --video {input.video:q}"
         " --clip-json {input.sidecar:q} --inference {input.result:q} --vis-data {input.data:q}"
         " --original-vis-data {input.original:q} --output {output.video:q} > {log:q} 2>&1"

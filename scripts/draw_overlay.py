@@ -1,9 +1,8 @@
 """Draw a rollout over its arm's video: one rollout, or every rollout below a folder.
 
 Truth red and predictions in five colours, a circle a waypoint, the original arm's in white and the ego history in grey,
-on the road by the clip's own f-theta calibration
-and extrinsics (a pinhole by the camera's field of view where a clip has none, and then the picture says so), and from
-above in an inset. Paths reveal themselves until t0. H.264, CRF 18.
+on the road by the clip's own calibration, f-theta or pinhole (a rough pinhole by the camera's field of view where a
+clip has none, and then the picture says so), and from above in an inset. Paths reveal themselves until t0. H.264.
 
     draw_overlay.py --inference A_inference.json --vis-data A_vis_data.npz --output A_overlay.mp4 [...]
     draw_overlay.py --folder results/002/alpamayo
@@ -32,7 +31,7 @@ def parser() -> argparse.ArgumentParser:
     add("--output", help="MP4 to write")
     add("--folder", help="instead: draw every *_vis_data.npz below this folder, each beside it as *_overlay.mp4")
     add("--original-vis-data", help="NPZ of the original arm; with --folder found as original/<clip>/")
-    add("--pai-root", help="PhysicalAI-AV data set; default: the rollout's")
+    add("--pai-root", help="the clip's data set; default: the rollout's")
     add("--video", help="video to draw over; default: the rollout's first")
     add("--clip-json", help="the clip's JSON with t_us; default: the rollout's first")
     return p
@@ -129,12 +128,13 @@ def _camera(clip, name: str, width: int, height: int):
 
 
 def _drawn(args: argparse.Namespace, record: dict, video, size: tuple[int, int]) -> Iterator[np.ndarray]:
+    from relane.data import open_clip
+    from relane.data.frames import pick
     from relane.overlay import draw_frame, revealed
-    from relane.pai import Clip, open_dataset, pick
     from relane.video import iter_frames
 
     paths, t0_us = _paths(args, record), record["t0_us"]
-    clip = Clip(open_dataset(args.pai_root or record["pai_root"]), video.clip_id)
+    clip = open_clip(args.pai_root or record["pai_root"], video.clip_id)
     camera, notes = _camera(clip, video.camera, *size)
     if record["complete_share"] < 1:
         notes.append(f"{1 - record['complete_share']:.0%} of the replies are incomplete")

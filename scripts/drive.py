@@ -3,7 +3,7 @@
 Several arms go through the model in one batch, which takes hardly longer than one; --arm, --noise-key, --output and
 --vis-data then have a value an arm, and --videos the first arm's videos, then the second's, and so on.
 
-The clip's other cameras, its ego motion and the recorded future come from the PhysicalAI-AV data set. Frames are taken
+The clip's other cameras, its ego motion and the recorded future come from its data set. Frames are taken
 by time, the last ones at or before each instant that the driver reads. Random numbers are keyed by (seed, noise key,
 clip, t0, sample, step): every arm that is run with the same noise key shares them, however long its replies are. With
 --record-failures true a clip that cannot be driven at t0 leaves a record that says why (`success: false`) and an empty
@@ -26,7 +26,7 @@ from relane.drivers import DRIVERS, driver_module
 from relane.errors import InputError, UndrivableError
 
 if TYPE_CHECKING:
-    from relane import pai
+    from relane.data import DrivingClip
     from relane.drivers import Answer, Driver
     from relane.drivers.scene import Scene
 
@@ -39,7 +39,7 @@ def parser() -> argparse.ArgumentParser:
     """Flags of some arms of one clip."""
     p = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     add = p.add_argument
-    add("--pai-root", required=True, help="PhysicalAI-AV folder, hub cache folder, or hf://owner/name@revision")
+    add("--pai-root", required=True, help="PhysicalAI-AV folder, hub cache, hf://owner/name@revision; folder of MP4s")
     add("--clip-id", required=True, help="clip of that data set")
     add("--videos", nargs="+", required=True, help="edited videos of this clip, named <clip_id>.<camera>...mp4")
     add("--clip-jsons", nargs="*", default=[], help="the clips' JSON with t_us, in the order of an arm's --videos")
@@ -114,14 +114,14 @@ def _drive(args: argparse.Namespace, arms: list[argparse.Namespace], models: Mod
     """Record and arrays of each arm; an arm that cannot be driven has a record that says why, and no arrays."""
     import functools
 
-    from relane import pai
+    from relane.data import open_clip
     from relane.drivers.records import read_words, vis_data
     from relane.timer import Timer
 
     memory.reset_gpu_peaks()
     timer = Timer()
     with timer("read"):
-        clip = functools.cache(lambda: pai.Clip(pai.open_dataset(args.pai_root), args.clip_id))
+        clip = functools.cache(lambda: open_clip(args.pai_root, args.clip_id))
         found = [_scene(arm, clip) for arm in arms]
         words = None
         if args.reasoning == "shared" and args.reasoning_from:
@@ -146,7 +146,7 @@ def _drive(args: argparse.Namespace, arms: list[argparse.Namespace], models: Mod
         yield record | {"arms_in_call": together}, vis_data(scene, answer, args.save_frames)
 
 
-def _scene(args: argparse.Namespace, clip: "Callable[[], pai.Clip]") -> "Scene | UndrivableError":
+def _scene(args: argparse.Namespace, clip: "Callable[[], DrivingClip]") -> "Scene | UndrivableError":
     """What an arm shows the model; where its clip cannot be driven at t0, the reason, if it is to be recorded."""
     from relane.drivers.scene import FrameRules, assemble
 

@@ -21,6 +21,7 @@ import sys
 from pathlib import Path
 
 from relane import cli
+from relane.data.physical_ai_av.index import pai_features
 from relane.errors import InputError
 from relane.fetch import (
     Hub,
@@ -36,7 +37,7 @@ from relane.fetch import (
     read_lock,
     unzip,
 )
-from relane.sources import CAMERAS, pai_features
+from relane.names import CAMERAS
 
 LOCK = "clips.lock.json"
 REPOS = {

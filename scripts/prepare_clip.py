@@ -20,7 +20,7 @@ from pathlib import Path
 
 import numpy as np
 
-from relane import cli, clips, foreign
+from relane import cli, clips, foreign, timed_video
 from relane.addresses import hide
 from relane.config.arguments import add_options
 from relane.config.sections.clip import Clip
@@ -92,7 +92,7 @@ def make(args: argparse.Namespace) -> dict:
         return window.record() | {"sha256": sha256_file(args.output)}
 
 
-def with_times(args: argparse.Namespace, source: clips.Source) -> tuple[clips.Source, str]:
+def with_times(args: argparse.Namespace, source: timed_video.Source) -> tuple[timed_video.Source, str]:
     """The source with the data set's time of each frame, where it is an MP4 that is driven; and what was assumed.
 
     An MP4 that was cut out of the data set has as many frames as the data set has times; of another one only the first
@@ -100,20 +100,20 @@ def with_times(args: argparse.Namespace, source: clips.Source) -> tuple[clips.So
     """
     if source.times_us is not None or not args.pai_root:
         return source, ""
-    from relane import pai
+    from relane.data import open_clip
 
     try:
-        times = pai.Clip(pai.open_dataset(args.pai_root), args.clip_id).times(args.camera)
+        times = open_clip(args.pai_root, args.clip_id).times(args.camera)
     except UndrivableError:  # of no matter for the edit; the driving stage names it
         times = None
     if times is None:
         return source, "assumed: its first frame at 0"
-    container, stream = clips.open_source(source)
+    container, stream = timed_video.open_source(source)
     with container:
         frames = stream.frames or sum(1 for packet in container.demux(stream) if packet.pts is not None)
     if frames == len(times):
         return dataclasses.replace(source, times_us=times), ""
-    own = [now for now, _ in clips.timed_frames(source)]
+    own = [now for now, _ in timed_video.timed_frames(source)]
     shifted = times[0] + np.array(own, dtype=np.int64)
     return dataclasses.replace(source, times_us=shifted), "assumed: its first frame at the data set's first"
 
@@ -121,25 +121,25 @@ def with_times(args: argparse.Namespace, source: clips.Source) -> tuple[clips.So
 class Window:
     """The frames of one clip on their way from source to file, and what the sidecar says of them."""
 
-    def __init__(self, args: argparse.Namespace, source: clips.Source, times_from: str = ""):
+    def __init__(self, args: argparse.Namespace, source: timed_video.Source, times_from: str = ""):
         self.args, self.source, self.times_from = args, source, times_from
-        container, stream = clips.open_source(source)
+        container, stream = timed_video.open_source(source)
         with container:
             rate = stream.average_rate or stream.guessed_rate
             self.stored = (stream.codec_context.width, stream.codec_context.height)
             self.source_frames = stream.frames or (None if source.times_us is None else len(source.times_us))
-            tracks = clips.tracks(container)
+            tracks = timed_video.tracks(container)
         self.source_fps = float(rate) if rate else None
         # Half a frame: a source may start that late or end that early and still have the frame "of" a wanted time.
         self.slack_us = round(0.5e6 / self.source_fps) if self.source_fps else 0
         self.wanted_us: list[int] = []
         self.t_us: list[int] = []
         self.shape: tuple[int, int] | None = None
-        self.timed = clips.timed_frames(source)
+        self.timed = timed_video.timed_frames(source)
         self.first = next(self.timed)
         _, frame = self.first
         self.colour = foreign.output_colour(frame)
-        self.changes = foreign.changes(frame, clips.orientation(frame), tracks)
+        self.changes = foreign.changes(frame, timed_video.orientation(frame), tracks)
 
     def write(self) -> None:
         """Decode, pick and encode, frame by frame. Raises InputError on a bad source; then nothing is written."""
@@ -157,7 +157,7 @@ class Window:
         else:  # nothing to plan from: the clip starts at the first frame
             wanted = clips.wanted_times(first_us, args.fps, args.max_frames, first_us, False)
         for picked in pick(itertools.chain([self.first], self.timed), wanted, self.slack_us):
-            image = clips.to_rgb(picked.frame)
+            image = timed_video.to_rgb(picked.frame)
             self.shape = self.shape or image.shape[:2]
             if image.shape[:2] != self.shape:
                 raise InputError(f"{label}: the frame size changes at {picked.t_us / 1e6:.3f} s; cut the clip there")

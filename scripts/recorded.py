@@ -17,6 +17,7 @@ def parser() -> argparse.ArgumentParser:
     options.add_argument(
         "--record", type=Path, required=True, help="JSON that gets `made_by`; written where there is none"
     )
+    options.add_argument("--module", action="append", default=[], help="a module that the script imports by name")
     options.add_argument("script", type=Path, help="a script, such as prepare_clip.py")
     options.add_argument("arguments", nargs=argparse.REMAINDER, help="its arguments")
     return options
@@ -29,7 +30,7 @@ def main(argv: list[str] | None = None) -> None:
     runpy.run_path(str(args.script), run_name="__main__")
     from relane.provenance import note_made_by
 
-    note_made_by([args.record], args.script)
+    note_made_by([args.record], args.script, modules=args.module)
 
 
 if __name__ == "__main__":

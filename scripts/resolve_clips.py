@@ -1,10 +1,11 @@
 """List sources of clips and lock them into a clip sheet (CSV), the only thing about clips that planning reads.
 
 A source is a local MP4 or folder, gs://... or another fsspec URL, a PhysicalAI-AV dataset (folder, pai://folder?..., or
-hf://repo@revision?... with HF_TOKEN in the environment), or chunks://root?start=N&end=M&per_chunk=K with the end
-included. Videos that are no data set of their own are driven when --pai-root, or an option pai_root=ROOT of a source,
-says where their clips' ego motion, calibration and other cameras lie. Quote sources in the shell: they hold `?` and
-`&`. Details: the head of scripts/relane/sources.py.
+hf://repo@revision?... with HF_TOKEN in the environment), a folder of MP4s with their ego motion (mp4://folder,
+docs/own_drives.md), or chunks://root?start=N&end=M&per_chunk=K with the end included. Videos that are no data set of
+their own are driven when --pai-root, or an option pai_root=ROOT of a source, says where their clips' ego motion,
+calibration and other cameras lie. Quote sources in the shell: they hold `?` and `&`. Details: the head of
+scripts/relane/sources.py.
 """
 
 import argparse
@@ -27,8 +28,8 @@ def parser() -> argparse.ArgumentParser:
     p.add_argument(
         "--pai-root",
         default="",
-        help="PhysicalAI-AV folder, hub cache folder or hf://owner/name@revision with the ego motion of videos named "
-        "<clip_id>.<camera>.mp4; a source may name its own by pai_root=",
+        help="PhysicalAI-AV folder, hub cache folder or hf://owner/name@revision, or folder of MP4s, with the "
+        "ego motion of videos named <clip_id>.<camera>.mp4; a source may name its own by pai_root=",
     )
     p.add_argument("--refresh", action="store_true", help="list again and replace a sheet that exists")
     return p

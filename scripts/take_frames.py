@@ -50,16 +50,16 @@ def take(args: argparse.Namespace, folder: Path) -> dict[str, Any]:
     """Write the frames' pictures; what frames.json says of them. Raises InputError on a source that cannot be used."""
     import hashlib
 
-    from relane import clips
+    from relane import clips, timed_video
     from relane.dataset import write_picture
 
     taken: dict[str, dict] = {}
     count = 0
     with tempfile.TemporaryDirectory(prefix="relane-frames-") as fetched:
         source = clips.fetch(args.uri, args.pai_root, args.clip_id, args.camera, args.checksum, Path(fetched))
-        for count, (_, frame) in enumerate(clips.timed_frames(source), 1):
+        for count, (_, frame) in enumerate(timed_video.timed_frames(source), 1):
             if count in args.frames:
-                image = clips.to_rgb(frame)
+                image = timed_video.to_rgb(frame)
                 write_picture(folder / f"frame{count}.png", image)
                 # Of the decoded pixels: a copy of the video in another container has the same.
                 digest = hashlib.sha256(repr(image.shape).encode() + image.tobytes()).hexdigest()

@@ -1,5 +1,6 @@
 """Projection: known geometry on a rendered picture, the axis, points behind, scaling and cropping."""
 
+import cv2
 import numpy as np
 import pytest
 from hypothesis import given
@@ -110,3 +111,16 @@ def test_the_fallback_takes_the_field_of_view_from_the_name(name: str, degrees: 
 def test_an_unknown_camera_has_no_fallback() -> None:
     with pytest.raises(InputError, match="no calibration"):
         uncalibrated("dashcam", 640, 480)
+
+
+def test_a_pinhole_distorts_as_opencv_does() -> None:
+    """Within the picture, against OpenCV's own projection; beyond the radius at which it folds back nothing is seen."""
+    distortion = (-0.3, 0.09, 0.001, -0.002, -0.01)
+    pinhole = Pinhole(WIDTH, HEIGHT, 481.0, 265.0, fx=500.0, fy=510.0, distortion=distortion)
+    points = np.random.default_rng(0).uniform((-4, -2, 5), (4, 2, 12), (50, 3))
+    matrix = np.array([[500.0, 0, 481.0], [0, 510.0, 265.0], [0, 0, 1]])
+    want, _ = cv2.projectPoints(points, np.zeros(3), np.zeros(3), matrix, np.array(distortion))
+    pixels, seen = pinhole.project(points)
+    assert seen.all()
+    np.testing.assert_allclose(pixels, want[:, 0], atol=1e-6)
+    assert not Pinhole(WIDTH, HEIGHT, 0, 0, fx=1, fy=1, distortion=(-0.3, 0, 0, 0, 0)).project([[2.0, 0, 1.0]])[1]

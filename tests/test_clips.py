@@ -12,10 +12,10 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from relane import clips, sources
-from relane.clips import Source
+from relane import clips, sources, timed_video
 from relane.errors import InputError
 from relane.sheet import Clip
+from relane.timed_video import Source
 from tests import foreign_videos
 from tests.foreign_videos import CAMERA, number_of, numbered
 
@@ -29,7 +29,7 @@ def test_times_of_a_variable_rate_video_are_its_own(tmp_path: Path):
     foreign_videos.write(tmp_path / "v.mp4", numbered(5), times_us=times)
     found = [
         (now, number_of(frame.to_ndarray(format="rgb24")))
-        for now, frame in clips.timed_frames(source(tmp_path / "v.mp4"))
+        for now, frame in timed_video.timed_frames(source(tmp_path / "v.mp4"))
     ]
     assert [now for now, _ in found] == times
     assert [number for _, number in found] == [0, 1, 2, 3, 4]
@@ -37,15 +37,15 @@ def test_times_of_a_variable_rate_video_are_its_own(tmp_path: Path):
 
 def test_the_clock_starts_at_the_first_frame_even_when_the_file_starts_later(tmp_path: Path):
     foreign_videos.write(tmp_path / "v.mp4", numbered(3), times_us=[500_000, 600_000, 700_000])
-    assert [now for now, _ in clips.timed_frames(source(tmp_path / "v.mp4"))] == [0, 100_000, 200_000]
+    assert [now for now, _ in timed_video.timed_frames(source(tmp_path / "v.mp4"))] == [0, 100_000, 200_000]
 
 
 def test_time_stamps_that_came_beside_the_video_win(tmp_path: Path):
     foreign_videos.write(tmp_path / "v.mp4", numbered(3))
     stamped = Source(tmp_path / "v.mp4", "v", np.array([1_500, 34_900, 68_000]))
-    assert [now for now, _ in clips.timed_frames(stamped)] == [1_500, 34_900, 68_000]
+    assert [now for now, _ in timed_video.timed_frames(stamped)] == [1_500, 34_900, 68_000]
     with pytest.raises(InputError, match="3 frames but 2 time stamps"):
-        list(clips.timed_frames(Source(tmp_path / "v.mp4", "v", np.array([0, 1]))))
+        list(timed_video.timed_frames(Source(tmp_path / "v.mp4", "v", np.array([0, 1]))))
 
 
 # Picking
@@ -136,7 +136,7 @@ def marked(height: int = 48, width: int = 64) -> np.ndarray:
 
 
 def first(path: Path) -> np.ndarray:
-    return clips.to_rgb(next(clips.timed_frames(source(path)))[1])
+    return timed_video.to_rgb(next(timed_video.timed_frames(source(path)))[1])
 
 
 @pytest.mark.parametrize("mirrored", [False, True])
@@ -180,7 +180,7 @@ def test_a_truncated_mp4_with_its_index_in_front_says_how_much_can_be_decoded(tm
     foreign_videos.write(tmp_path / "v.mp4", noisy(), faststart=True)
     foreign_videos.truncate(tmp_path / "v.mp4", share)
     with pytest.raises(InputError, match=r"v\.mp4: the file is cut short: .* \d+ of 60 frames can be decoded"):
-        next(clips.timed_frames(source(tmp_path / "v.mp4")))
+        next(timed_video.timed_frames(source(tmp_path / "v.mp4")))
 
 
 def test_a_truncated_mp4_with_its_index_at_the_end_an_empty_and_a_text_file(tmp_path: Path):
@@ -191,7 +191,7 @@ def test_a_truncated_mp4_with_its_index_at_the_end_an_empty_and_a_text_file(tmp_
     messages = {}
     for name in ("cut", "empty", "text", "none"):
         with pytest.raises(InputError) as caught:
-            next(clips.timed_frames(source(tmp_path / f"{name}.mp4")))
+            next(timed_video.timed_frames(source(tmp_path / f"{name}.mp4")))
         messages[name] = str(caught.value)
         assert f"{name}.mp4" in messages[name]
     assert "is it complete" in messages["cut"]
@@ -207,7 +207,7 @@ def test_a_stream_that_breaks_in_the_middle_says_after_how_many_frames(tmp_path:
     data[middle : middle + 9_000] = b"\xff" * 9_000
     (tmp_path / "v.mp4").write_bytes(data)
     with pytest.raises(InputError, match=r"decoding broke after \d+ frames|frame \d+ is damaged"):
-        list(clips.timed_frames(source(tmp_path / "v.mp4")))
+        list(timed_video.timed_frames(source(tmp_path / "v.mp4")))
 
 
 def test_a_file_with_sound_only_is_no_video(tmp_path: Path):
@@ -218,7 +218,7 @@ def test_a_file_with_sound_only_is_no_video(tmp_path: Path):
         container.mux(stream.encode(tone))
         container.mux(stream.encode())
     with pytest.raises(InputError, match="no video stream"):
-        clips.open_source(source(tmp_path / "v.mp4"))
+        timed_video.open_source(source(tmp_path / "v.mp4"))
 
 
 # Fetching
@@ -252,7 +252,7 @@ def test_a_clip_of_the_data_set_comes_out_of_its_zip_with_its_times(tmp_path: Pa
     root = foreign_videos.dataset(tmp_path / "pai", ["a"], frames=4, offset_us=1_500)
     uri = str(root / "camera" / CAMERA / f"{CAMERA}.chunk_0000.zip")
     found = fetch(uri, tmp_path / "f", pai_root=str(root))
-    assert [now for now, _ in clips.timed_frames(found)] == [1_500, 34_833, 68_167, 101_500]
+    assert [now for now, _ in timed_video.timed_frames(found)] == [1_500, 34_833, 68_167, 101_500]
     with pytest.raises(InputError, match="another chunk"):
         fetch(uri, tmp_path / "f", pai_root=str(root), clip_id="b")
     with pytest.raises(InputError, match="its crc32 is"):
@@ -304,6 +304,6 @@ def test_a_streamed_clip_is_listed_at_its_commit_and_read_through_the_data_sets_
     listed = sources.resolve(f"{root}?limit=1")
     assert listed == [Clip("a", CAMERA, "", root)]
     found = fetch("", tmp_path / "f", pai_root=root)
-    assert [now for now, _ in clips.timed_frames(found)] == [500, 33_833, 67_167, 100_500]
+    assert [now for now, _ in timed_video.timed_frames(found)] == [500, 33_833, 67_167, 100_500]
     with pytest.raises(InputError, match="cannot be fetched"):
         fetch("", tmp_path / "f", pai_root=root, clip_id="c")

@@ -10,10 +10,10 @@ import numpy as np
 import prepare_clip
 import pytest
 
-from relane import clips, wide_colour
-from relane.clips import Source
+from relane import timed_video, wide_colour
 from relane.colour import Colour
 from relane.errors import InputError
+from relane.timed_video import Source
 from relane.video import probe, read_frames
 from tests import foreign_videos
 from tests.foreign_videos import number_of, numbered
@@ -225,7 +225,7 @@ def test_of_several_tracks_the_clip_says_which_it_shows(tmp_path):
 def test_an_edit_list_is_obeyed(tmp_path):
     foreign_videos.write(tmp_path / "v.mp4", numbered(17))
     foreign_videos.hide_frames(tmp_path / "v.mp4", 4, 13)
-    timed = clips.timed_frames(Source(tmp_path / "v.mp4", "v"))
+    timed = timed_video.timed_frames(Source(tmp_path / "v.mp4", "v"))
     found = [(now, number_of(frame.to_ndarray(format="rgb24"))) for now, frame in timed]
     assert [number for _, number in found] == list(range(4, 17))
     assert found[0][0] == 0

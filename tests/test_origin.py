@@ -7,6 +7,8 @@ from pathlib import Path
 import pytest
 
 from relane import content, origin
+from relane.data.physical_ai_av import index
+from relane.names import CAMERAS
 from relane.sheet import Clip
 from tests import foreign_videos
 
@@ -86,9 +88,9 @@ def test_a_rollout_depends_on_the_cameras_that_the_driver_reads(tmp_path):
     chunk = root / "camera" / "camera_rear_tele_30fov" / "camera_rear_tele_30fov.chunk_0000.zip"
 
     def driven() -> list[str]:
-        for cached in (content.zip_entries, origin._features, origin._chunks, origin._table):
+        for cached in (content.zip_entries, index._features, index._chunks, index._table):
             cached.cache_clear()
-        return [origin.driven_content(str(root), "a", cameras) for cameras in (4, 7)]
+        return [index.driven_content(str(root), "a", cameras) for cameras in (CAMERAS[:3], CAMERAS)]
 
     before = driven()
     with zipfile.ZipFile(chunk, "w") as archive:
@@ -99,8 +101,8 @@ def test_a_rollout_depends_on_the_cameras_that_the_driver_reads(tmp_path):
 
 
 def test_a_hub_revision_says_what_it_holds(tmp_path):
-    assert origin.driven_content("hf://x/y@0123", "a", 4) == ""
+    assert index.driven_content("hf://x/y@0123", "a", CAMERAS) == ""
     refs = Path("cache/datasets--x--y/refs")
     refs.mkdir(parents=True)
     (refs / "main").write_text("0123abc")
-    assert origin.driven_content("cache", "a", 4) == "0123abc"
+    assert index.driven_content("cache", "a", CAMERAS) == "0123abc"

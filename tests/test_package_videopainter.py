@@ -40,7 +40,7 @@ def package(folder: Path, video: str, *more: str) -> Path:
 
 
 def as_the_original_reads(out: Path):
-    """Row, video file and mask file by the formula of the original's data layout (specs: data layout)."""
+    """Row, video file and mask file as the original finds them: folders by the name without its last three letters."""
     (row,) = csv.DictReader((out / "meta.csv").read_text(encoding="utf-8").splitlines())
     assert ".0.mp4" in row["path"]
     base = row["path"].split(".")[0]

@@ -6,10 +6,11 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from relane.data.physical_ai_av.clip import Clip
+from relane.data.physical_ai_av.roots import open_dataset
 from relane.drivers import alpamayo
 from relane.drivers.alpamayo.action_space import initial_speed
 from relane.errors import InputError
-from relane.pai import Clip, open_dataset
 from tests.alpamayo import small_pai
 
 SIGHT = alpamayo.sight({"cameras": 4})

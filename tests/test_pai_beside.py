@@ -10,9 +10,9 @@ import pytest
 import resolve_clips
 
 from relane import sheet, sources
+from relane.data.beside import split_pai_root
 from relane.errors import InputError
 from relane.files import read_json
-from relane.pai_beside import split_pai_root
 from relane.sheet import Clip, not_driven, read_sheet
 from tests.alpamayo import small_pai
 from tests.alpamayo.small_pai import CLIP, FRONT

@@ -11,9 +11,10 @@ import numpy as np
 import pandas as pd
 import pytest
 
+from relane.data.physical_ai_av.clip import Clip
+from relane.data.physical_ai_av.roots import open_dataset
 from relane.drivers import alpamayo
 from relane.errors import InputError, UndrivableError
-from relane.pai import Clip, open_dataset
 from tests.alpamayo import small_pai
 from tests.alpamayo.small_pai import CLIP, FRONT
 

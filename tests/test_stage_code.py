@@ -11,7 +11,7 @@ CHARTS = {"dataset_pictures", "dataset_writer", "effects", "lora/curve", "overla
 SEGMENTING = {"sam2_video", "segmentation", "road_points"}
 PAINTING = {"fluxfill", "lora", "videopainter"}
 LANGUAGE = {"qwen", "captions", "critic"}
-DRIVING = {"drivers", "egomotion", "pai"}
+DRIVING = {"drivers", "data"}
 MEASURING = {"metrics", "quality", "optional"}
 OPTIONS = {"config/sections"}
 PLANNING = {f"config/{name}" for name in ("checks", "files", "reading", "schema")}
@@ -36,7 +36,7 @@ STAGES = {
     "drive": DRIVING | options("driving", "clip"),
 }
 # Modules that a script imports by a name which only a run knows.
-BY_NAME = {"drive": ["relane.drivers.alpamayo"]}
+BY_NAME = {"drive": ["relane.drivers.alpamayo", "relane.data.physical_ai_av", "relane.data.mp4_folder"]}
 
 
 def of(module: str, names: set[str]) -> bool:

@@ -1,4 +1,4 @@
-"""Where a point of the road falls on a camera's picture: f-theta by the clip's calibration, pinhole as a fallback.
+"""Where a point of the road falls on a camera's picture: f-theta or pinhole, by calibration or roughly.
 
 Camera frame: x right, y down, z out of the lens. Rig frame: rear axle on the ground, x forward, y left, z up, metres.
 Pixels (u, v) count from the top left, integers at pixel centres. A picture that was scaled or cropped after
@@ -25,6 +25,8 @@ _ROUGH_MOUNT = {
     "camera_front_tele_30fov": (0, 1.75, -0.05, 1.45),
 }
 # Camera axes as columns in the rig frame for a camera that looks along x.
+# Names of a pinhole's distortion coefficients, in the order of `Pinhole.distortion`, which is OpenCV's.
+DISTORTION = ("k1", "k2", "p1", "p2", "k3")
 _LOOKING_AHEAD = np.array([[0.0, 0.0, 1.0], [-1.0, 0.0, 0.0], [0.0, -1.0, 0.0]])
 
 
@@ -90,23 +92,49 @@ class FTheta(_Picture):
 
 @dataclass(frozen=True)
 class Pinhole(_Picture):
-    """Perspective camera with focal length in calibrated pixels; a rough stand-in for these fisheyes."""
+    """Perspective camera with focal lengths in calibrated pixels.
 
-    focal: float
+    distortion: radial k1, k2, k3 and tangential p1, p2 in OpenCV's order k1, k2, p1, p2, k3, of the model of Brown and
+    Conrady: x' = x (1 + k1 r^2 + k2 r^4 + k3 r^6) + 2 p1 x y + p2 (r^2 + 2 x^2), y' likewise with p1 and p2 exchanged.
+    """
+
+    fx: float
+    fy: float
+    distortion: tuple[float, float, float, float, float] = (0.0, 0.0, 0.0, 0.0, 0.0)
 
     @classmethod
     def from_field_of_view(cls, width: int, height: int, degrees: float) -> "Pinhole":
         """The pinhole whose full horizontal field of view is `degrees`, principal point in the middle."""
         focal = width / 2 / np.tan(np.deg2rad(degrees) / 2)
-        return cls(width, height, (width - 1) / 2, (height - 1) / 2, focal=float(focal))
+        return cls(width, height, (width - 1) / 2, (height - 1) / 2, fx=float(focal), fy=float(focal))
 
     def project(self, points: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-        """As `FTheta.project`."""
+        """As `FTheta.project`; seen ends where the radial distortion would fold the picture back."""
         points = np.asarray(points, np.float64)
         seen = points[..., 2] > 0
         depth = np.where(seen, points[..., 2], 1.0)
-        pixels = self._place(points[..., :2] / depth[..., None], np.full(depth.shape, self.focal))
+        flat = points[..., :2] / depth[..., None]
+        if any(self.distortion):
+            seen &= (flat**2).sum(axis=-1) < self._limit()
+            flat = self._distorted(np.where(seen[..., None], flat, 0.0))
+        pixels = np.array([self.cx, self.cy]) + np.asarray(self.scale) * flat * np.array([self.fx, self.fy])
         return np.where(seen[..., None], pixels, np.nan), seen
+
+    def _distorted(self, flat: np.ndarray) -> np.ndarray:
+        k1, k2, p1, p2, k3 = self.distortion
+        x, y = flat[..., 0], flat[..., 1]
+        square = x**2 + y**2
+        radial = 1 + square * (k1 + square * (k2 + square * k3))
+        right = x * radial + 2 * p1 * x * y + p2 * (square + 2 * x**2)
+        down = y * radial + p1 * (square + 2 * y**2) + 2 * p2 * x * y
+        return np.stack([right, down], axis=-1)
+
+    def _limit(self) -> float:
+        """The square of the radius up to which the distorted radius grows."""
+        k1, k2, _, _, k3 = self.distortion
+        roots = np.polynomial.Polynomial((1, 3 * k1, 5 * k2, 7 * k3)).roots()
+        turns = roots.real[(np.abs(roots.imag) < 1e-9) & (roots.real > 0)]
+        return float(turns.min(initial=np.inf))
 
 
 @dataclass(frozen=True)

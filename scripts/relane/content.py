@@ -9,10 +9,13 @@ import contextlib
 import functools
 import hashlib
 import json
+import lzma
 import os
+import struct
 import sys
 import time
 import zipfile
+import zlib
 from collections.abc import Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
@@ -27,6 +30,18 @@ WORTH_KEEPING_BYTES = 1 << 20
 SETTLED_NS = 2_000_000_000
 SAY_FROM_BYTES = 10**9
 ABSENT = "absent"
+# What reading a zip raises: cut or damaged bytes, an encrypted member, a compression or version that is not known.
+ZIP_FAULTS = (
+    zipfile.BadZipFile,
+    zlib.error,
+    lzma.LZMAError,
+    struct.error,
+    EOFError,
+    RuntimeError,
+    NotImplementedError,
+    IndexError,
+    ValueError,
+)
 
 
 def _state(path: Path) -> list[int]:
@@ -118,3 +133,10 @@ def zip_entries(path: str) -> dict[str, str]:
             return {info.filename: f"{info.file_size}:{info.CRC:08x}" for info in archive.infolist()}
     except (zipfile.BadZipFile, OSError, ValueError) as error:
         return {"": type(error).__name__}
+
+
+def content_of(paths: Iterable[str]) -> dict[str, str]:
+    """`sha256:<hex>` of each local file, hashed in threads; "absent" for one that is not there."""
+    files = {path: Path(path) for path in paths}
+    found = sha256_of({path for path in files.values() if path.is_file()}, what="sources")
+    return {path: f"sha256:{found[file]}" if file in found else ABSENT for path, file in files.items()}

@@ -20,9 +20,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Protocol
 
+from relane.content import ZIP_FAULTS
 from relane.errors import InputError
 from relane.files import atomic_file, read_json, safe_join, sha256_file, write_json, write_text
-from relane.sources import ZIP_FAULTS
 
 COMMIT = re.compile(r"[0-9a-f]{40}")
 Lock = dict[str, dict]

@@ -63,16 +63,16 @@ def square_size(width: int, height: int, aspect: Fraction) -> tuple[int, int]:
 
 
 def output_colour(frame: av.VideoFrame) -> Colour:
-    """The colour of what `relane.clips.to_rgb` makes of a frame: its own, or BT.709 where it was brought there."""
+    """The colour of what `timed_video.to_rgb` makes of a frame: its own, or BT.709 where it was brought there."""
     if wide_colour.converts(int(frame.color_primaries), int(frame.color_trc)):
         return Colour(1, 1, 1)
     return colour_of(frame)
 
 
 def changes(frame: av.VideoFrame, orientation: tuple[bool, bool, bool], tracks: list[str]) -> list[str]:
-    """What `relane.clips.to_rgb` changes of frames like this one, and which of the file's videos it is; for people.
+    """What `timed_video.to_rgb` changes of frames like this one, and which of the file's videos it is; for people.
 
-    `orientation` is of `relane.clips.orientation`, `tracks` of `relane.clips.tracks`.
+    `orientation` is of `timed_video.orientation`, `tracks` of `relane.timed_video.tracks`.
     """
     done = []
     if len(tracks) > 1:

@@ -12,7 +12,7 @@ from typing import Any
 import cv2
 import numpy as np
 
-from relane import clips, foreign
+from relane import foreign, timed_video
 from relane.colour import Colour
 from relane.edited import MODEL_SIZE, PANELS, four_panels, mosaic_words
 from relane.errors import InputError
@@ -25,7 +25,7 @@ _NEAR = 0.015
 class Seen:
     """What decoding a whole video showed: `times_us` from its first frame, size as shown, what had to be changed."""
 
-    source: clips.Source
+    source: timed_video.Source
     times_us: list[int]
     width: int
     height: int
@@ -40,27 +40,27 @@ class Seen:
         return 1e6 / float(np.median(np.diff(self.times_us))) if len(self.times_us) > 1 else 0.0
 
     def images(self) -> Iterator[np.ndarray]:
-        """The frames once more, (height, width, 3) uint8 RGB. Raises InputError as `clips.timed_frames`."""
-        for _, frame in clips.timed_frames(self.source):
-            image = clips.to_rgb(frame)
+        """The frames once more, (height, width, 3) uint8 RGB. Raises InputError as `timed_video.timed_frames`."""
+        for _, frame in timed_video.timed_frames(self.source):
+            image = timed_video.to_rgb(frame)
             same = image.shape[:2] == (self.height, self.width)
             yield image if same else cv2.resize(image, (self.width, self.height), interpolation=cv2.INTER_CUBIC)
 
 
-def look(source: clips.Source) -> Seen:
+def look(source: timed_video.Source) -> Seen:
     """Decode a video whole. Raises InputError where it is damaged, no picture, or changes its size."""
-    container, stream = clips.open_source(source)
+    container, stream = timed_video.open_source(source)
     with container:
-        header, tracks = stream.frames, clips.tracks(container)
-    timed = clips.timed_frames(source)
+        header, tracks = stream.frames, timed_video.tracks(container)
+    timed = timed_video.timed_frames(source)
     first_us, first = next(timed)
     times, size = [first_us], (first.width, first.height)
     for now, frame in timed:
         if (frame.width, frame.height) != size:
             raise InputError(f"{source.label}: the frame size changes at frame {len(times)}; export it at one size")
         times.append(now)
-    height, width = clips.to_rgb(first).shape[:2]
-    changes = foreign.changes(first, clips.orientation(first), tracks)
+    height, width = timed_video.to_rgb(first).shape[:2]
+    changes = foreign.changes(first, timed_video.orientation(first), tracks)
     hidden, rewrite = max(header - len(times), 0), bool(changes)
     if hidden:
         changes.append(f"its edit list hides {hidden} of {header} frames; those that are shown are kept")

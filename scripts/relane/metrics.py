@@ -121,7 +121,8 @@ def flicker(
 def videopainter_masked(source: Tensor, edited: Tensor, mask: Tensor) -> dict[str, float]:
     """The original VideoPainter's "masked" PSNR (dB), SSIM, MSE, MAE: source whole, hole of the edited frame black.
 
-    For comparison with its published tables only (specs/videopainter.md, section 5): it is not a background metric.
+    For comparison with its published tables only: the whole source against a frame with a hole in it tells the hole's
+    size and brightness more than how well the background is kept.
     """
     holed = edited * ~mask
     error = mse(source, holed)

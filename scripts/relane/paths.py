@@ -15,7 +15,7 @@ from relane.sheet import Clip
 def found(name: str, base: Path) -> str:
     """A path that is there: `name` itself, or below `base`. Addresses, absolute and unknown paths stay as given."""
     scheme, sign, rest = name.rpartition("://")
-    if not name or scheme not in ("", "file", "pai") or Path(rest).is_absolute():
+    if not name or scheme not in ("", "file", "pai", "mp4") or Path(rest).is_absolute():
         return name
     path, options = rest.partition("?")[0], "".join(rest.partition("?")[1:])
     if Path(path).exists() or not (base / path).exists():

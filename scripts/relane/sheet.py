@@ -5,8 +5,9 @@ Columns (all must be there, others are left alone):
     clip_id   name of the clip: letters, digits, `.`, `_`, `-`
     camera    name of the camera: the same without `.`; `<clip_id>.<camera>` names the video everywhere
     uri       the MP4 (local path, gs:// or any other fsspec URL), or PhysicalAI-AV's local camera chunk zip
-    pai_root  PhysicalAI-AV dataset folder or `hf://repo@revision`, which has the clip's ego motion, calibration and
-              other cameras; blank: no ego motion, so no driving stage. One clip has one: all its rows say the same
+    pai_root  PhysicalAI-AV dataset folder or `hf://repo@revision`, or folder of MP4s (docs/own_drives.md), which has
+              the clip's ego motion, calibration and other cameras; blank: no ego motion, so no driving stage. One clip
+              has one: all its rows say the same
     size      bytes of the MP4, or blank
     checksum  `<algorithm>:<value>` of the MP4 (sha256, md5, crc32, generation), or blank: not checked
 

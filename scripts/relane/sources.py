@@ -3,6 +3,7 @@
     drive.mp4, folder/            a local video, or every video below a folder (hidden files and folders left out)
     gs://bucket/object-or-prefix  one object, or every video below a prefix; any other fsspec URL works alike
     pai://folder, folder/         a PhysicalAI-AV dataset on disk (a folder with features.csv and clip_index.parquet)
+    mp4://folder, folder/         a folder of MP4s with their ego motion, <clip>.ego.csv (docs/own_drives.md)
     hf://repo@revision            PhysicalAI-AV streamed from Hugging Face (HF_TOKEN in the environment)
     chunks://root?start=N&end=M&per_chunk=K
                                   folders root/chunk_0000, chunk_0001, ...: those numbered N to M, the end included,
@@ -13,7 +14,7 @@ The first two kinds and chunks:// take `pai_root=ROOT` as well (a folder or hf:/
 it: where the ego motion, calibration and other cameras of their clips lie, without which nothing drives them. It holds
 for those videos that are named `<clip_id>.<camera>.mp4` and that the data set knows.
 
-Options of pai:// and hf://, after a `?`: cameras=a,b (default camera_front_wide_120fov), clips=id,id,
+Options of pai://, mp4:// and hf://, after a `?`: cameras=a,b (default camera_front_wide_120fov), clips=id,id,
 start=N and limit=K (over the clips sorted by id). A local file or folder needs only the standard library, so that
 the Snakefile may resolve it at planning; the rest imports fsspec, pyarrow or the dataset's reader when it is used.
 """
@@ -22,11 +23,8 @@ import base64
 import glob
 import json
 import logging
-import lzma
 import re
-import struct
 import zipfile
-import zlib
 from collections.abc import Iterable
 from dataclasses import replace
 from pathlib import Path, PurePosixPath
@@ -34,27 +32,17 @@ from typing import Any
 from urllib.parse import parse_qs
 
 from relane.addresses import path_of, reveal
-from relane.csvfile import read_csv
+from relane.content import ZIP_FAULTS
+from relane.data import data_set, module_name
+from relane.data.beside import split_pai_root, with_pai_root
+from relane.data.physical_ai_av.index import clip_index, pai_features
 from relane.errors import InputError, first_line
 from relane.files import sha256_file
 from relane.names import CAMERAS
-from relane.pai_beside import clip_index, split_pai_root, with_pai_root
 from relane.sheet import Clip, check_clips
 
 VIDEO_SUFFIXES = (".mp4", ".m4v", ".mov")
 DEFAULT_CAMERA = "camera_front_wide_120fov"
-# What reading a zip raises: cut or damaged bytes, an encrypted member, a compression or version that is not known.
-ZIP_FAULTS = (
-    zipfile.BadZipFile,
-    zlib.error,
-    lzma.LZMAError,
-    struct.error,
-    EOFError,
-    RuntimeError,
-    NotImplementedError,
-    IndexError,
-    ValueError,
-)
 FILE_CAMERA = "front"  # the camera of a video whose name does not say
 
 
@@ -68,7 +56,7 @@ def resolve(source: str, pai_root: str = "") -> list[Clip]:
     remote source cannot be listed.
     """
     scheme, _, rest = source.partition("://")
-    if not rest or scheme in ("file", "pai"):
+    if not rest or scheme in ("file", "pai", "mp4"):
         return [_hashed(clip) for clip in resolve_local(source, pai_root)]
     if scheme == "hf":
         return check_clips(_pai_streamed(source))
@@ -83,12 +71,14 @@ def resolve_local(source: str, pai_root: str = "") -> list[Clip]:
     Raises InputError as `resolve`, and for a remote source: planning must not touch the network.
     """
     scheme, _, rest = source.partition("://")
-    if rest and scheme not in ("file", "pai"):
+    if rest and scheme not in ("file", "pai", "mp4"):
         raise InputError(
             f"clips {source!r}: make a sheet first: scripts/resolve_clips.py '{source}' --output clips.csv"
         )
     plain, own = split_pai_root(rest or source)
     path, root = Path(plain), own or pai_root
+    if scheme == "mp4" or (not root and _is_mp4_folder(Path(source.partition("?")[0]))):
+        return check_clips(_mp4_local(source))
     if scheme == "pai" or _is_pai(Path(source.partition("?")[0])):
         return check_clips(_pai_local(source))
     if path.is_file():
@@ -280,6 +270,33 @@ def _remote_folders(root: str, source: str) -> list[tuple[int, str]]:
     )
 
 
+# A folder of MP4s with ego motion
+
+
+def _is_mp4_folder(path: Path) -> bool:
+    return path.is_dir() and module_name(path) == "relane.data.mp4_folder"
+
+
+def _mp4_local(source: str) -> list[Clip]:
+    """Clips of which both a camera's video and the ego motion lie in the folder."""
+    rest, options = _options(source, _PAI_OPTIONS)
+    root = Path(rest)
+    if not _is_mp4_folder(root):
+        raise InputError(f"{root}: no <clip>.ego.csv or .ego.json in this folder; see docs/own_drives.md")
+    known = data_set(root).clip_ids(root)
+    pairs = ((clip_id, camera) for clip_id in known for camera in CAMERAS)
+    videos = {pair for pair in pairs if (root / f"{'.'.join(pair)}.mp4").is_file()}
+    if not videos:
+        names = (
+            f"<clip>.<camera>.mp4 with a clip of {', '.join(sorted(known)[:3])} and a camera of {', '.join(CAMERAS)}"
+        )
+        raise InputError(f"{root}: ego motion, but no videos beside it by the names {names}")
+    cameras = _cameras(source, options, {camera for _, camera in videos})
+    picked = _pick(source, options, [clip_id for clip_id, camera in videos if camera in cameras])
+    files = [(name, root / f"{name}.{camera}.mp4") for name in picked for camera in cameras if (name, camera) in videos]
+    return [replace(_file_clip(path), clip_id=name, pai_root=str(root)) for name, path in files]
+
+
 # PhysicalAI-AV
 
 _PAI_OPTIONS = ("cameras", "clips", "start", "limit")
@@ -333,13 +350,6 @@ def _pai_local(source: str) -> list[Clip]:
     return clips
 
 
-def pai_features(root: Path) -> dict[str, dict[str, str]]:
-    """Rows of a dataset's features.csv by feature name. Raises InputError when it lacks a column."""
-    columns = ("feature", "directory", "chunk_path", "clip_files_in_zip")
-    rows = read_csv(root / "features.csv", columns, "is it a PhysicalAI-AV dataset?")
-    return {row.cells["feature"]: row.cells for row in rows}
-
-
 def _members(root: Path, feature: dict[str, str]) -> dict[str, tuple[str, zipfile.ZipInfo]]:
     """clip_id -> (zip, entry of the video) over the chunk zips of one camera."""
     template = json.loads(feature["clip_files_in_zip"])["video"]
@@ -366,7 +376,7 @@ def _invalid_clips(root: Path) -> set[str]:
 
 
 def _pai_streamed(source: str) -> list[Clip]:
-    from relane.pai import open_dataset
+    from relane.data.physical_ai_av.roots import open_dataset
 
     rest, options = _options(source, _PAI_OPTIONS)
     repository, _, revision = rest.rstrip("/").partition("@")

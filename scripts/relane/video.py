@@ -2,7 +2,7 @@
 
 Our own files are H.264, yuv420p, constant rate, no B-frame delay at the start, so that frame i of the file is
 frame i of the array; they say which colours they hold (`relane.colour`). Reading foreign files, with their rotation,
-variable rate and damage, is `relane.clips`.
+variable rate and damage, is `relane.timed_video`.
 """
 
 from collections.abc import Iterable, Iterator

@@ -18,7 +18,7 @@ sys.path.extend(str(Path(__file__).resolve().parents[2] / folder) for folder in 
 import numpy as np
 
 from relane.camera import RigCamera, uncalibrated
-from relane.pai import Clip, open_dataset
+from relane.data import open_clip
 from simworld.world.dataset import parse_slug, plan_clips, write_dataset
 from simworld.world.rig import FRONT_WIDE
 from simworld.world.scene import Scene
@@ -63,7 +63,7 @@ def main(argv: list[str] | None = None) -> None:
     mask, points = scene.render(FRONT_WIDE, AT_S).marking_mask, lane_points(scene)
     with tempfile.TemporaryDirectory() as folder:
         write_dataset(Path(folder) / "world", [plan], [FRONT_WIDE], seconds=0.1, **size)
-        camera = Clip(open_dataset(Path(folder) / "world"), plan.clip_id).camera(FRONT_WIDE)
+        camera = open_clip(Path(folder) / "world", plan.clip_id).camera(FRONT_WIDE)
     fallback = uncalibrated(FRONT_WIDE, args.width, args.height).model
     pinhole = RigCamera(fallback, camera.rotation, camera.position)
     truth, _ = camera.project(points)

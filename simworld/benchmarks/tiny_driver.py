@@ -21,11 +21,11 @@ sys.path.extend(str(Path(__file__).resolve().parents[2] / folder) for folder in 
 import numpy as np
 
 from relane import cli, noise
+from relane.data.physical_ai_av.clip import decode_frames
 from relane.drivers.alpamayo.policy import Policy, Rollout, load_policy
 from relane.drivers.alpamayo.sampling import KeyedNoise
 from relane.drivers.path_metrics import ade, distances, min_ade_of
 from relane.lanes import Attributes
-from relane.pai import decode_frames
 from simworld.learning.drives import ego
 from simworld.learning.pictures import ALL, any_attributes, repainted, rng_of
 from simworld.world.dataset import encode

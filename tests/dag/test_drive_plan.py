@@ -7,6 +7,8 @@ from pathlib import Path
 
 import pytest
 
+from tests import own_drive
+
 from .conftest import PLAN, plan, write_sheet
 
 FRONT = "camera_front_wide_120fov"
@@ -69,6 +71,25 @@ def test_a_plain_video_with_a_data_set_beside_it_is_driven(workspace):
     sheet.write_text(f"clip_id,camera,uri,pai_root,size,checksum\na,{FRONT},a.mp4,hf://x/y@main,,\n")
     jobs = plan(workspace, "drive", clips=str(sheet), instructions="lane double yellow solid")
     assert {job["wildcards"]["clip"] for job in jobs.of("drive_arm")} == {"a"}
+
+
+def test_a_folder_of_mp4s_with_ego_motion_is_driven_and_what_it_lacks_is_named(workspace):
+    drives, config = own_drive.write(workspace / "drives", seconds=0.2), {"instructions": "lane double yellow solid"}
+    jobs = plan(workspace, "drive", clips=str(drives), **config)
+    assert {job["wildcards"]["clip"] for job in jobs.of("drive_arm")} == {own_drive.CLIP}
+    assert [job["wildcards"]["video"] for job in jobs.of("prepare_clip")] == [f"{own_drive.CLIP}.{FRONT}"]
+    (drives / f"{own_drive.CLIP}.{TELE}.mp4").unlink()
+    with pytest.raises(pytest.fail.Exception, match=rf"reads 4 cameras, and 1 of them are not there: drive1\.{TELE}"):
+        plan(workspace, "drive", clips=str(drives), **config)
+    plan(workspace, clips=str(drives), drive={"enabled": False}, **config)
+
+
+def test_one_clip_that_cannot_be_driven_stops_the_plan_only_where_that_is_asked_for(workspace):
+    drives, config = own_drive.write(workspace / "drives", seconds=0.2), {"instructions": "lane double yellow solid"}
+    own_drive.write(drives, clip="drive2", seconds=0.2, cameras=[FRONT])
+    assert plan(workspace, "drive", clips=str(drives), drive={"record_failures": True}, **config).of("drive_arm")
+    with pytest.raises(pytest.fail.Exception, match=r"reads 4 cameras, and 3 of them are not there: drive2"):
+        plan(workspace, "drive", clips=str(drives), drive={"record_failures": False}, **config)
 
 
 def test_planning_says_once_which_clips_are_not_driven_and_why(workspace):

@@ -8,11 +8,12 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from relane.data.physical_ai_av.clip import Clip
+from relane.data.physical_ai_av.roots import open_dataset
 from relane.drivers import alpamayo as driver
 from relane.drivers.alpamayo.action_space import initial_speed, unicycle
 from relane.drivers.alpamayo.policy import load_policy
 from relane.lanes import Attributes
-from relane.pai import Clip, open_dataset
 from simworld.learning import drives, driving, loop, vision
 from simworld.learning.pictures import ALL
 from simworld.tiny import alpamayo

@@ -2,7 +2,7 @@
 
 Predictions are (..., K, T, 3) metres with rotations (..., K, T, 3, 3), the recorded future (..., T, 3) and
 (..., T, 3, 3), both in the rig frame at t0, the first waypoint at t0 + dt. Distances are in x, y unless said
-otherwise. A path in x, y, z of the rear axle on the ground (the rig's origin). Rules: golden README, metrics.npz.
+otherwise. A path is that of the rig's origin, on the ground below the rear axle.
 """
 
 import math

@@ -9,12 +9,12 @@ import cv2
 import numpy as np
 
 from relane import __version__, memory
+from relane.data.ego import Vehicle
 from relane.drivers import Answer
 from relane.drivers.path_metrics import corner_distance, path_metrics
 from relane.drivers.scene import Scene
 from relane.errors import InputError, UndrivableError
 from relane.files import read_json
-from relane.pai import Vehicle
 
 
 def vis_data(scene: Scene, answer: Answer, save_frames: str = "edited") -> dict[str, np.ndarray]:

@@ -11,11 +11,13 @@ from pathlib import Path
 import numpy as np
 
 from relane.camera import CAMERA_INDEX
+from relane.data import DrivingClip
+from relane.data.ego import Vehicle
+from relane.data.frames import JITTER_US, Frames, period, pick, refuse_short
 from relane.drivers import Sight
 from relane.errors import InputError, UndrivableError
 from relane.files import read_json
 from relane.names import parse_name
-from relane.pai import JITTER_US, Clip, Frames, Vehicle, period, pick, refuse_short
 from relane.video import iter_frames, probe
 
 CHOICES = ("before", "nearest")
@@ -35,7 +37,7 @@ class EditedVideo:
 
 @dataclass(frozen=True)
 class FrameRules:
-    """Which frames may be shown. `choice`: before or nearest, as `relane.pai.pick`.
+    """Which frames may be shown. `choice`: before or nearest, as `relane.data.frames.pick`.
 
     allow_late: frames further from their time than the choice explains. allow_repeated: cameras of fewer frames a
     second than the driver reads, whose frames serve two slots or stand off its clock.
@@ -103,7 +105,7 @@ def open_edited(path: str | Path, sidecar: str | Path | None, start_us: int = 0)
 
 
 def edited_frames(video: EditedVideo, wanted_us: list[int], choice: str = "before") -> Frames:
-    """The video's frame for each wanted time, by `relane.pai.pick`. Raises UndrivableError when it ends before them."""
+    """The video's frame for each wanted time, by `frames.pick`. Raises UndrivableError when it ends before them."""
     refuse_short(video.t_us, wanted_us, choice, str(video.path))
     index = pick(video.t_us, wanted_us, choice)
     wanted = set(index.tolist())
@@ -163,7 +165,7 @@ def stale(frames: Frames, step_us: int) -> str | None:
 
 
 def assemble(
-    clip: Clip,
+    clip: DrivingClip,
     edited: Sequence[EditedVideo],
     sight: Sight,
     t0_us: int,
@@ -193,7 +195,7 @@ def assemble(
 
 
 def _seen(
-    clip: Clip, camera: str, video: EditedVideo | None, t0_us: int, sight: Sight, rules: FrameRules
+    clip: DrivingClip, camera: str, video: EditedVideo | None, t0_us: int, sight: Sight, rules: FrameRules
 ) -> tuple[Frames, str | None]:
     """One camera's frames, and what is to be told of them."""
     wanted, step = [t0_us + offset for offset in sight.frames], sight.frame_step_us

@@ -189,7 +189,8 @@ def guide(run: Run, prediction: torch.Tensor, timestep: torch.Tensor) -> torch.T
 
     uncond + scale * (cond - uncond), Ho and Salimans 2022; in a step that skipped the negative prompt the difference is
     that of the last step that did not (Castillo et al. 2023, "Adaptive Guidance"). "original_dynamic" is the original's
-    formula with its timestep for a step index (specs/videopainter.md, section 2.7).
+    formula, 1 + scale * (1 - cos(pi ((steps - t) / steps)^5)) / 2, with the timestep t (999 to 0) where a step's index
+    is meant.
     """
     options = run.options
     scale = options.guidance_scale

@@ -69,7 +69,6 @@ def original_plan(frames: int, length: int, stride: int) -> Plan:
 
     In latents the windows overlap by (length - stride) // 4 + 1, or 1 at stride >= length; the latent video of an
     even count of latents decodes to 4 frames a latent, of an odd count to one less group: its length is `frames`.
-    Source: specs/videopainter.md, section 3.1.
     """
     check_length(frames, length)
     if stride < 1:

@@ -1,7 +1,7 @@
 """The unicycle action space: normalised (acceleration, curvature) to a path, and the speed at t0 from the history.
 
 Everything is integrated in float64 on the CPU: the arrays are small, and the result then does not depend on the
-device. Frames: the rig at t0, x forward, y left, z up, metres. Formulas: golden README, rules 10 and 11.
+device. Frames: the rig at t0, x forward, y left, z up, metres.
 """
 
 import numpy as np

@@ -2,7 +2,7 @@
 
 A rollout draws two kinds of noise: for the words of the reasoning, and for the flow that makes the path. In the
 original both come one after the other from one generator, so a reply that is one word longer gives other flow noise:
-two arms with the same seed then share nothing (specs: 2.86 m against 0.02 m). `KeyedNoise` ties every draw to what it
+two arms with the same seed then share nothing. `KeyedNoise` ties every draw to what it
 is for. `SequentialNoise` keeps the original's order, for parity tests and for showing the difference.
 """
 

@@ -13,9 +13,6 @@ import pandas as pd
 from relane.errors import UndrivableError, first_line
 
 COLUMNS = ("timestamp", "qx", "qy", "qz", "qw", "x", "y", "z", "vx", "vy", "vz", "ax", "ay", "az", "curvature")
-# Between rows further apart than this a pose would be made up: a step of the model's clock, or where a table is slower
-# than that, thrice its usual step.
-MAX_GAP_US, USUAL_STEPS = 100_000, 3
 
 
 def read_egomotion(content: bytes, label: str):
@@ -62,14 +59,3 @@ def _refuse_nan(table: pd.DataFrame, label: str) -> None:
         raise UndrivableError(
             f"{label}: NaN in {wrong.any(axis=1).sum()} rows, in the column {COLUMNS[column]}{when}; leave the clip out"
         )
-
-
-def gap(stamps_us: np.ndarray, first_us: int, last_us: int) -> tuple[int, int] | None:
-    """The first interval within (first, last) that is too long without a row to interpolate over, or None.
-
-    stamps_us: (N,) increasing. Too long is more than MAX_GAP_US, or than USUAL_STEPS of the table's usual steps.
-    """
-    steps = np.diff(stamps_us)
-    limit = max(MAX_GAP_US, USUAL_STEPS * float(np.median(steps)))
-    wide = np.flatnonzero((steps > limit) & (stamps_us[1:] > first_us) & (stamps_us[:-1] < last_us))
-    return (int(stamps_us[wide[0]]), int(stamps_us[wide[0] + 1])) if len(wide) else None

@@ -53,8 +53,8 @@ def data_folder(root: str | Path) -> Path:
             "of its snapshots/ folders"
         )
     raise InputError(
-        f"{root}: neither a PhysicalAI-AV folder (features.csv) nor a hub cache (datasets--.../snapshots/...); "
-        "set pai_root to one, or to hf://owner/name@revision"
+        f"{root}: neither a PhysicalAI-AV folder (features.csv) nor a hub cache (datasets--.../snapshots/...), "
+        "nor a folder of MP4s with ego motion (<clip>.ego.csv, docs/own_drives.md); set pai_root to one, or to hf://owner/name@revision"
     )
 
 

@@ -9,49 +9,21 @@ import functools
 import io
 import zipfile
 import zlib
-from collections.abc import Sequence
-from dataclasses import dataclass
 
 import av
 import numpy as np
 import pandas as pd
 
 from relane.camera import FTheta, RigCamera
-from relane.egomotion import gap, read_egomotion
+from relane.data.ego import EgoMotion, EgoMotionClip, Vehicle
+from relane.data.frames import Frames, period, pick, refuse_short
+from relane.data.physical_ai_av.egomotion import read_egomotion
 from relane.errors import InputError, UndrivableError, first_line
-from relane.pai_roots import open_dataset as open_dataset  # a clip is of an open data set
 
-# Time stamps are rounded to whole microseconds, and cameras jitter by less than a millisecond.
-JITTER_US = 1_000
 _UNREADABLE = (OSError, ValueError, KeyError, EOFError, zipfile.BadZipFile, zlib.error)
 
 
-@dataclass(frozen=True)
-class Frames:
-    """Frames picked by time: images (H, W, 3) uint8 RGB, the times wanted and got, and the camera's frame period."""
-
-    images: list[np.ndarray]
-    wanted_us: list[int]
-    t_us: list[int]
-    period_us: float
-
-    @property
-    def error_us(self) -> list[int]:
-        """Got minus wanted, microseconds."""
-        return [got - wanted for got, wanted in zip(self.t_us, self.wanted_us, strict=True)]
-
-
-@dataclass(frozen=True)
-class Vehicle:
-    """Metres: length, width, height of the body, and how far its centre is ahead of the rear axle."""
-
-    length: float
-    width: float
-    height: float
-    ahead: float
-
-
-class Clip:
+class Clip(EgoMotionClip):
     """One clip of an open data set. Raises InputError for a clip that is not there, naming near ids."""
 
     def __init__(self, dataset, clip_id: str) -> None:
@@ -117,53 +89,11 @@ class Clip:
         )
 
     @functools.cached_property
-    def _ego(self):
-        (content,) = self._members("egomotion", "egomotion")
-        return read_egomotion(content, f"clip {self.clip_id}: egomotion in {self.root}/{self._file('egomotion')}")
-
-    def _poses(self, t0_us: int, times: np.ndarray, what: str) -> tuple[np.ndarray, np.ndarray]:
-        first, last = self._ego.time_range
-        if times.min() < first or times.max() > last:
-            raise UndrivableError(
-                f"clip {self.clip_id}: no ego motion around t0_us {t0_us}: its {what} needs {times.min()} to "
-                f"{times.max()} us, the clip has {first} to {last}; choose another t0_us"
-            )
-        pose, here = self._ego(times).pose, self._ego(np.array([t0_us])).pose[0]
-        relative = here.inv() * pose
-        xyz, rot = relative.translation, relative.rotation.as_matrix()
-        if not (np.isfinite(xyz).all() and np.isfinite(rot).all()):
-            raise UndrivableError(f"clip {self.clip_id}: the ego motion {what} at t0_us {t0_us} holds NaN")
-        return xyz.astype(np.float32), rot.astype(np.float32)
-
-    def _recorded(self, t0_us: int, offsets_us: Sequence[int], what: str) -> tuple[np.ndarray, np.ndarray]:
-        """Poses that a driver reads or is judged by: never interpolated over missing rows."""
-        times = t0_us + np.asarray(offsets_us, np.int64)
-        missing = gap(self._ego.timestamps, int(times.min()), int(times.max()))
-        if missing:
-            start, stop = missing
-            raise UndrivableError(
-                f"clip {self.clip_id}: its egomotion in {self.root}/{self._file('egomotion')} has no rows from {start} "
-                f"to {stop} us ({(stop - start) / 1e6:.2f} s), within the {what} of t0_us {t0_us}; choose another t0_us"
-            )
-        return self._poses(t0_us, times, what)
-
-    def history(self, t0_us: int, offsets_us: Sequence[int]) -> tuple[np.ndarray, np.ndarray]:
-        """Poses at these times from t0, the last 0: xyz (N, 3) and rot (N, 3, 3) float32; the last is the origin."""
-        return self._recorded(t0_us, offsets_us, "history")
-
-    def future(self, t0_us: int, offsets_us: Sequence[int]) -> tuple[np.ndarray, np.ndarray]:
-        """Poses at these times from t0, all later: xyz (N, 3) and rot (N, 3, 3) float32."""
-        return self._recorded(t0_us, offsets_us, "future")
-
-    def poses(self, t0_us: int, times_us: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-        """Where the rig is at any times (N,), in the rig frame at t0: xyz (N, 3) and rot (N, 3, 3) float32."""
-        return self._poses(t0_us, np.asarray(times_us, dtype=np.int64), "path")
-
-    @property
-    def span(self) -> tuple[int, int]:
-        """First and last time of the ego motion."""
-        first, last = self._ego.time_range
-        return int(first), int(last)
+    def ego(self) -> EgoMotion:
+        """The rig's poses. Raises UndrivableError as `read_egomotion`."""
+        (content,), file = self._members("egomotion", "egomotion"), f"{self.root}/{self._file('egomotion')}"
+        found = read_egomotion(content, f"clip {self.clip_id}: egomotion in {file}")
+        return EgoMotion(found.timestamps, lambda times: found(times).pose, file)
 
     def frames(self, camera: str, wanted_us: list[int], choice: str = "before") -> Frames:
         """The camera's frame for each wanted time, by `pick`.
@@ -226,36 +156,6 @@ class Clip:
         """The vehicle's true dimensions; None where the clip has none."""
         box = self._calibration("vehicle_dimensions")
         return None if box is None else Vehicle(box.length, box.width, box.height, box.rear_axle_to_bbox_center)
-
-
-def pick(times_us: np.ndarray, wanted_us: list[int], choice: str = "before") -> np.ndarray:
-    """Index (N,) of the frame for each wanted time among increasing times.
-
-    before: the last one that is not after it, as the data set's own loader takes it
-    (physical_ai_av.video.VideoReader.decode_images_from_timestamps); the first one where all are after it.
-    nearest: the nearest one, of two equally near the earlier.
-    """
-    times, wanted = np.asarray(times_us), np.asarray(wanted_us)
-    if choice == "before":
-        return np.maximum(np.searchsorted(times, wanted, side="right") - 1, 0)
-    return np.abs(times[None] - wanted[:, None]).argmin(axis=1)
-
-
-def refuse_short(times_us: np.ndarray, wanted_us: list[int], choice: str, label: str) -> None:
-    """Raise UndrivableError where a further frame would have to stand at or before the last of the wanted times."""
-    length = period(times_us)
-    # A frame is shown until the next is due; the nearest one serves half a period to either side.
-    served = length - JITTER_US if choice == "before" else length / 2 + JITTER_US
-    if times_us[-1] + served < wanted_us[-1]:
-        raise UndrivableError(
-            f"{label}: its last frame is at {times_us[-1]} us and does not reach t0_us {wanted_us[-1]}; use a longer "
-            "video, clip.anchor t0, or an earlier t0_us"
-        )
-
-
-def period(times_us: np.ndarray) -> float:
-    """The usual distance between frames in microseconds; 100 ms for a single frame."""
-    return float(np.median(np.diff(times_us))) if len(times_us) > 1 else 100_000.0
 
 
 def decode_frames(file: io.BytesIO, index: np.ndarray, expected: int, label: str) -> list[np.ndarray]:
