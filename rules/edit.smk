@@ -7,6 +7,11 @@ OUTPUTS: results/{run}/vp/{instruction}/{video}/{video}_first_frame.png, .json, 
          results/{run}/vp/{instruction}/report.csv, report.txt
 """
 
+# The editor of this run, its module, and the checkpoints that it loads: what they hold is its identity, not where they lie.
+EDITOR, EDITOR_MODULE = next(iter(EDITORS.items()))
+EDITOR_LOADS = editor_module(EDITOR).CHECKPOINTS
+EDITOR_FOLDERS = relane_config.flags({name: config["checkpoints"][name] for name in EDITOR_LOADS})
+
 
 def instruction_text(wildcards) -> str:
     """What the arm is asked for; `sham` asks for what the first frame already shows."""
@@ -55,7 +60,7 @@ rule first_frame:
 
 
 rule edit_video:
-    """VideoPainter on CogVideoX carries the first frame's edit through the clip, window by window."""
+    """A video editor carries the first frame's edit through the clip."""
     input:
         clip=layout.CLIP,
         sidecar=layout.CLIP_JSON,
@@ -80,15 +85,14 @@ rule edit_video:
         device=config["devices"]["editor"],
     params:
         flags=flags("video"),
-        weights=weights("cogvideox", "videopainter", "videopainter_id"),
-        code=code("edit_video.py"),
+        weights=weights(*EDITOR_LOADS),
+        code=code("edit_video.py", EDITOR_MODULE),
     shell:
-        "{ON_GPU} --record {output.sidecar:q} --weights {params.weights:q}"
+        "{ON_GPU} --record {output.sidecar:q} --weights {params.weights:q} --module {EDITOR_MODULE}"
         " {SCRIPTS:q}/edit_video.py --clip {input.clip:q} --clip-json {input.sidecar:q}"
         " --inpaint-masks {input.region:q} --region-json {input.region_sidecar:q}"
         " --first-frame {input.image:q} --first-frame-json {input.image_sidecar:q}"
-        " --cogvideox {config[checkpoints][cogvideox]:q} --videopainter {config[checkpoints][videopainter]:q}"
-        " --videopainter-id={config[checkpoints][videopainter_id]:q} {params.flags} --device {resources.device}"
+        " --editor {EDITOR} {EDITOR_FOLDERS} {params.flags} --device {resources.device}"
         " --offload {config[video][offload]} --share-posteriors {config[video][share_posteriors]}"
         " --output {output.video:q} --generated {output.generated:q} --panels {output.panels:q}"
         " --sidecar {output.sidecar:q} --text-cache {layout.TEXT_CACHE}"

@@ -9,7 +9,7 @@ from relane.digest import code_files
 SCRIPTS = Path(__file__).parents[1] / "scripts"
 CHARTS = {"dataset_pictures", "dataset_writer", "effects", "lora/curve", "overlay", "report", "runreport"}
 SEGMENTING = {"sam2_video", "segmentation", "road_points"}
-PAINTING = {"fluxfill", "lora", "videopainter"}
+PAINTING = {"editors", "fluxfill", "lora"}
 LANGUAGE = {"qwen", "captions", "critic"}
 DRIVING = {"drivers", "egomotion", "pai"}
 MEASURING = {"metrics", "quality", "optional"}
@@ -22,12 +22,12 @@ STAGES = {
     "caption_frames": LANGUAGE - {"critic"},
     "train_lora": {"fluxfill", "lora"},
     "first_frame": {"fluxfill"} | LANGUAGE,
-    "edit_video": {"videopainter"},
+    "edit_video": {"editors"},
     "evaluate_edit": MEASURING,
     "drive": DRIVING,
 }
 # Modules that a script imports by a name which only a run knows.
-BY_NAME = {"drive": ["relane.drivers.alpamayo"]}
+BY_NAME = {"drive": ["relane.drivers.alpamayo"], "edit_video": ["relane.editors.videopainter"]}
 
 
 def of(module: str, names: set[str]) -> bool:
@@ -58,10 +58,12 @@ def test_what_only_reads_masks_does_not_depend_on_the_network_that_made_them():
         assert "sam2_video" not in modules_of(script), script
 
 
-def test_what_a_driver_is_made_of_is_no_reason_to_drive_with_another():
-    common = set(code_files(SCRIPTS / "drive.py"))
-    own = set(code_files(SCRIPTS / "drive.py", *BY_NAME["drive"])) - common
-    assert {path.parent.name for path in common} >= {"drivers"}
-    assert {path.relative_to(SCRIPTS / "relane/drivers").parts[0] for path in own if "drivers" in path.parts} == {
-        "alpamayo"
-    }
+@pytest.mark.parametrize(
+    ("stage", "room", "backend"), [("drive", "drivers", "alpamayo"), ("edit_video", "editors", "videopainter")]
+)
+def test_what_a_backend_is_made_of_is_no_reason_to_run_another_one_again(stage, room, backend):
+    folder = SCRIPTS / "relane" / room
+    common = set(code_files(SCRIPTS / f"{stage}.py"))
+    own = set(code_files(SCRIPTS / f"{stage}.py", *BY_NAME[stage])) - common
+    assert folder / "__init__.py" in common
+    assert {path.relative_to(folder).parts[0] for path in own if path.is_relative_to(folder)} == {backend}

@@ -8,10 +8,10 @@ from diffusers import AutoencoderKLCogVideoX, CogVideoXTransformer3DModel
 from torch.utils.flop_counter import FlopCounterMode
 
 from relane import noise
+from relane.editors.videopainter.networks import CogvideoXBranchModel, VideoPainterTransformer, token_mask
+from relane.editors.videopainter.options import Options
+from relane.editors.videopainter.pipeline import VideoPainter
 from relane.timer import Timer
-from relane.videopainter.networks import CogvideoXBranchModel, VideoPainterTransformer, token_mask
-from relane.videopainter.options import Options
-from relane.videopainter.pipeline import VideoPainter
 from stages.build import on_device
 from stages.measure import Bench, Measured
 

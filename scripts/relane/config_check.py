@@ -303,11 +303,13 @@ def check_edits(config: Mapping[str, Any]) -> None:
     window = window_of(config["checkpoints"]["cogvideox"])
     if window is None:
         return
-    import edit_video  # the script: its options say how windows lie
+    import edit_video  # the script: it knows its flags' defaults
+
+    from relane.editors.videopainter.options import options_of
 
     clip = config["clip"]
     values = {**config["video"], "videopainter_id": config["checkpoints"]["videopainter_id"]}
-    options = edit_video.options_of(arguments(edit_video.parser(), values))
+    options = options_of(vars(arguments(edit_video.parser(), values)))
     for key in ("min_frames", "max_frames"):
         if clip[key] < window:
             raise InputError(

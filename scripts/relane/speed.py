@@ -2,7 +2,7 @@
 
 `compile` and `attention_backend` change rounding at most; so do `fuse_projections` (one product in place of three) and
 `channels_last` (the layout in which convolutions run fastest). `fp8` computes the blocks' products in 8-bit floats and
-changes results visibly. Options that leave out work belong to a stage: `relane.videopainter.options`.
+changes results visibly. Options that leave out work belong to a stage: `relane.editors.videopainter.options`.
 """
 
 from dataclasses import dataclass

@@ -181,7 +181,7 @@ class Pipeline:
 
     def _painting(self, drive: Drive, wanted: Attributes, folder: Path) -> argparse.Namespace:
         """The command line of scripts/first_frame.py; its models are loaded once."""
-        height, width = self.mover.size
+        height, width = self.mover.pipeline.size
         painting = first_frame.parser().parse_args(
             [
                 *shlex.split(flags(self.config["first_frame"], leave_out=("paint_size",))),

@@ -30,15 +30,15 @@ import numpy as np
 import torch
 
 from relane import cli, compose, noise
+from relane.editors.videopainter import latents as codec
+from relane.editors.videopainter.loading import load_vae, load_videopainter
+from relane.editors.videopainter.options import Options
+from relane.editors.videopainter.pipeline import VideoPainter
+from relane.editors.videopainter.text import prompt_embeddings
 from relane.lanes import Attributes
 from relane.masks import grow
 from relane.metrics import psnr
 from relane.regions import Corridor, corridor_region
-from relane.videopainter import latents as codec
-from relane.videopainter.loading import load_vae, load_videopainter
-from relane.videopainter.options import Options
-from relane.videopainter.pipeline import VideoPainter
-from relane.videopainter.text import prompt_embeddings
 from simworld.learning.pictures import ALL, CLIP_FRAMES, CLIP_STEP, any_attributes, corridor, repainted, rng_of
 from simworld.world.rig import FRONT_WIDE
 from simworld.world.scene import Scene

@@ -33,12 +33,12 @@ from diffusers import AutoencoderKLCogVideoX
 from diffusers.models.embeddings import get_3d_rotary_pos_embed
 from safetensors.torch import load_file
 
+from relane.editors.videopainter import latents as codec
+from relane.editors.videopainter.loading import UNUSED_BRANCH_KEYS, load_id_lora
+from relane.editors.videopainter.networks import CogvideoXBranchModel, VideoPainterTransformer, joint_mask, token_mask
+from relane.editors.videopainter.options import Options
+from relane.editors.videopainter.pipeline import VideoPainter
 from relane.files import read_json
-from relane.videopainter import latents as codec
-from relane.videopainter.loading import LORA, UNUSED_BRANCH_KEYS, load_id_lora
-from relane.videopainter.networks import CogvideoXBranchModel, VideoPainterTransformer, joint_mask, token_mask
-from relane.videopainter.options import Options
-from relane.videopainter.pipeline import VideoPainter
 
 STAGES = ("branch", "model_out", "latents_after", "video")
 CPU = torch.device("cpu")
@@ -95,7 +95,7 @@ class Golden:
             torch.nn.Module.to(parts[name], dtype or self.dtype)  # diffusers' own warns of parts that these do not have
         parts["transformer"].set_id_resample(id_mode)
         if lora:
-            load_id_lora(parts["transformer"], self.folder / "lora" / LORA)
+            load_id_lora(parts["transformer"], self.folder / "lora")
         return VideoPainter(**parts, scheduler_config=self.configs["scheduler"], device=CPU)
 
     def options(self, case: str) -> Options:

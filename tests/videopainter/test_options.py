@@ -5,9 +5,9 @@ from types import SimpleNamespace
 import pytest
 import torch
 
+from relane.editors.videopainter.denoise import guide
+from relane.editors.videopainter.options import Options
 from relane.errors import InputError
-from relane.videopainter.denoise import guide
-from relane.videopainter.options import Options
 
 
 @pytest.mark.parametrize(

@@ -7,9 +7,9 @@ import pytest
 import torch
 
 from relane import noise
+from relane.editors.videopainter import pipeline
+from relane.editors.videopainter.options import Options
 from relane.errors import InputError
-from relane.videopainter import pipeline
-from relane.videopainter.options import Options
 
 OURS = Options(num_inference_steps=2, stride=8)
 

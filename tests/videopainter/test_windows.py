@@ -5,8 +5,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from relane.editors.videopainter.windows import anchored_plan, latent_frames, original_plan, ramp, weights
 from relane.errors import InputError
-from relane.videopainter.windows import anchored_plan, latent_frames, original_plan, ramp, weights
 
 LENGTHS = st.sampled_from([9, 17, 49])
 

@@ -8,12 +8,12 @@ from typing import Any, Protocol
 import torch
 from diffusers import CogVideoXDDIMScheduler, CogVideoXDPMScheduler
 
+from relane.editors.videopainter.background import Background
+from relane.editors.videopainter.latent_cache import LatentCache
+from relane.editors.videopainter.networks import joint_mask, token_mask
+from relane.editors.videopainter.options import Options
+from relane.editors.videopainter.windows import Plan
 from relane.timer import Timer
-from relane.videopainter.background import Background
-from relane.videopainter.networks import joint_mask, token_mask
-from relane.videopainter.options import Options
-from relane.videopainter.sharing import Posteriors
-from relane.videopainter.windows import Plan
 
 # Called with a name such as "w0_s1_model_out" and a tensor, for comparison with reference outputs.
 Trace = Callable[[str, torch.Tensor], None]
@@ -59,7 +59,7 @@ class Run:
     rotary: tuple[torch.Tensor, torch.Tensor] | None
     trace: Trace
     timer: Timer
-    shared: Posteriors | None
+    shared: LatentCache | None
     start: torch.Tensor
     guidance_per_step: list[float] = field(default_factory=list)
     # What the prompt changed in the prediction, at the last step that also ran the negative prompt.

@@ -18,7 +18,7 @@ from diffusers.models.transformers.cogvideox_transformer_3d import CogVideoXBloc
 from diffusers.utils import apply_lora_scale
 from torch import nn
 
-from relane.videopainter.background import Background, recall
+from relane.editors.videopainter.background import Background, recall
 
 
 class VideoPainterAttention:

@@ -1,10 +1,11 @@
 """Every choice of a run. The defaults repair what is wrong in the original; `Options.exact()` is the original."""
 
+from collections.abc import Mapping
 from dataclasses import dataclass, fields, replace
 from typing import Any, Literal, get_args, get_type_hints
 
+from relane.editors.videopainter.windows import Plan, anchored_plan, original_plan
 from relane.errors import InputError
-from relane.videopainter.windows import Plan, anchored_plan, original_plan
 
 
 @dataclass(frozen=True)
@@ -121,3 +122,23 @@ class Options:
         """The windows for a clip of `frames` frames; raises InputError when it is shorter than one."""
         make = anchored_plan if self.tail == "anchor" else original_plan
         return make(frames, length, self.stride)
+
+
+# Options of the configuration's `video` that go to `Options` by the same name.
+GIVEN = ("num_inference_steps", "guidance_scale", "strength", "stride", "conditioning_scale", "prev_clip_weight")
+GIVEN += ("replace_gt", "mask_add", "first_frame_gt", "hole_value", "sampler", "first_block_cache", "guidance_skip")
+GIVEN += ("background_refresh", "vae_tiling")
+
+
+def options_of(options: Mapping[str, Any]) -> Options:
+    """The pipeline's options from those of the configuration; raises InputError for a value that does not serve."""
+    if options["fp8"] and (options["mode"] == "exact" or options["offload"] != "none"):
+        raise InputError(
+            "fp8: not in mode exact, whose result it changes, and not with offload; switch one of them off"
+        )
+    if options["fuse_projections"] and options["videopainter_id"]:
+        raise InputError("fuse_projections: VideoPainterID's LoRA sits on the projections; switch one of them off")
+    if options["background_refresh"] and options["videopainter_id"]:
+        raise InputError("background_refresh: not with VideoPainterID, which has a memory of its own; set one to 0")
+    given = {name: options[name] for name in GIVEN}
+    return Options.exact(**given) if options["mode"] == "exact" else Options(**given)

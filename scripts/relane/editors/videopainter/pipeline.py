@@ -16,16 +16,16 @@ from diffusers.pipelines.cogvideo.pipeline_cogvideox_image2video import get_resi
 from diffusers.utils.torch_utils import randn_tensor
 from tqdm import tqdm
 
+from relane.editors.videopainter import latents as codec
+from relane.editors.videopainter.denoise import Denoiser, Draws, Memory, Run, Trace, Window
+from relane.editors.videopainter.latent_cache import LatentCache
+from relane.editors.videopainter.networks import CogvideoXBranchModel, VideoPainterTransformer
+from relane.editors.videopainter.offload import Parked
+from relane.editors.videopainter.options import Options
+from relane.editors.videopainter.windows import FRAMES_PER_LATENT, Plan, latent_frames, ramp
 from relane.errors import InputError
 from relane.finite import check_finite, origin
 from relane.timer import Timer
-from relane.videopainter import latents as codec
-from relane.videopainter.denoise import Denoiser, Draws, Memory, Run, Trace, Window
-from relane.videopainter.networks import CogvideoXBranchModel, VideoPainterTransformer
-from relane.videopainter.offload import Parked
-from relane.videopainter.options import Options
-from relane.videopainter.sharing import Posteriors
-from relane.videopainter.windows import FRAMES_PER_LATENT, Plan, latent_frames, ramp
 
 # Frames (F, H, W, 3) uint8 and masks (F, H, W) bool, True = inpaint, of the frames from `start` to `stop`.
 Reader = Callable[[int, int], tuple[np.ndarray, np.ndarray]]
@@ -88,7 +88,7 @@ class VideoPainter:
         draws: Draws,
         trace: Trace = lambda name, tensor: None,
         timer: Timer | None = None,
-        shared: Posteriors | None = None,
+        shared: LatentCache | None = None,
     ) -> Iterator[np.ndarray]:
         """Paint a clip; yields pieces (n, H, W, 3) float32 in [0, 1], in order, `plan.frames` frames in all.
 
