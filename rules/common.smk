@@ -91,9 +91,10 @@ try:
     SIGHTS = sights(config)
     READ = {camera for sight in SIGHTS.values() for camera in sight.cameras}
     DRIVABLE = [video for video, clip in CLIPS.items() if clip.drivable and clip.camera in READ]
-    MADE_HERE = relane_arms.arms_of(config["arms"], INSTRUCTIONS)
+    EDITOR = "videopainter"
+    MADE_HERE = relane_arms.arms_of(config["arms"], INSTRUCTIONS, EDITOR)
     EXTERNAL = read_edited()
-    ARMS = relane_arms.arms_of(config["arms"], INSTRUCTIONS, external=[arm for arm, _ in EXTERNAL])
+    ARMS = relane_arms.arms_of(config["arms"], INSTRUCTIONS, EDITOR, external=[arm for arm, _ in EXTERNAL])
     EDIT_ARMS = [name for name, arm in ARMS.items() if arm.painted]
     EXTERNAL_ARMS = [name for name in ARMS if name not in MADE_HERE]
     if workflow.is_main_process:

@@ -165,6 +165,7 @@ rule drive_arm:
         data=driven_content,
         arms=lambda wildcards: wildcards.arm,
         noise_keys=lambda wildcards: arm_named(wildcards.arm).noise_key,
+        editors=lambda wildcards: arm_named(wildcards.arm).editor,
         t0_us=lambda wildcards: layout.instant_of(wildcards.rollout),
         frame_choice=IDENTITY["clip"]["frame_choice"],
         reasoning=reasoning_of,
@@ -176,7 +177,7 @@ rule drive_arm:
         "{ON_GPU} {params.records} --weights {params.weights:q} --module {resources.module}"
         " {SCRIPTS:q}/drive.py --pai-root {params.pai_root:q}"
         " --clip-id {wildcards.clip:q} --videos {input.videos:q} --clip-jsons {input.sidecars:q} --arm {params.arms:q}"
-        " --noise-key {params.noise_keys:q} --t0-us {params.t0_us} {params.flags}"
+        " --noise-key {params.noise_keys:q} --editor {params.editors:q} --t0-us {params.t0_us} {params.flags}"
         " --driver {wildcards.driver} --checkpoint {resources.checkpoint:q}"
         " --frame-choice {params.frame_choice} --reasoning {params.reasoning} {params.reasoning_from} --device {resources.device}"
         " --output {output.results:q} --vis-data {output.data:q} > {log:q} 2>&1"
@@ -202,6 +203,7 @@ if TOGETHER:
         params:
             arms=TOGETHER,
             noise_keys=[ARMS[arm].noise_key for arm in TOGETHER],
+            editors=[ARMS[arm].editor for arm in TOGETHER],
 
     ruleorder: drive_arms > drive_arm
 

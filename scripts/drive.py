@@ -48,6 +48,7 @@ def parser() -> argparse.ArgumentParser:
         default=[COMMON_NOISE],
         help="arms with the same key share their noise; the floor has another",
     )
+    add("--editor", nargs="*", default=[], help="what edited each arm, for the record: a backend, external or none")
     add("--driver", choices=DRIVERS, default=next(iter(DRIVERS)), help="which driving model")
     add("--checkpoint", required=True, help="its checkpoint folder")
     add("--cameras", type=int, choices=(4, 7), default=4, help="7 is outside the model's training")
@@ -119,6 +120,7 @@ def arms_of(args: argparse.Namespace) -> list[argparse.Namespace]:
         argparse.Namespace(
             **vars(args)
             | {name: getattr(args, name)[number] for name in ("arm", "noise_key", "output", "vis_data")}
+            | {"editor": args.editor[number] if args.editor else "unknown"}
             | {"videos": args.videos[number * cameras : (number + 1) * cameras]}
         )
         for number in range(len(args.arm))
@@ -182,7 +184,7 @@ def _label(args: argparse.Namespace) -> str:
 def check(args: argparse.Namespace) -> None:
     """Raise InputError for flags that do not go together."""
     arms = len(args.arm)
-    for name in ("noise_key", "output", "vis_data"):
+    for name in ("noise_key", "output", "vis_data", *(["editor"] if args.editor else [])):
         if len(getattr(args, name)) != arms:
             flag = name.replace("_", "-")
             raise InputError(f"--{flag}: {len(getattr(args, name))} given for {arms} --arm; give one each")
@@ -263,6 +265,7 @@ def _settings(args: argparse.Namespace) -> dict[str, Any]:
     return {
         "driver": args.driver,
         "arm": args.arm,
+        "editor": args.editor,
         "videos": args.videos,
         "clip_jsons": args.clip_jsons,
         "pai_root": args.pai_root,

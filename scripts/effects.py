@@ -56,9 +56,7 @@ def run(args: argparse.Namespace) -> None:
     order = arm_order(rollout.arm for rollout in rollouts)
     failed = [read_json(path) for path, rollout in found if rollout is None]
     _known(unchanged, [*order, *(record.get("arm") for record in failed)])
-    rollouts.sort(
-        key=lambda rollout: (rollout.clip_id, rollout.t0_us or 0, order.index(rollout.arm), rollout.path.name)
-    )
+    rollouts.sort(key=lambda one: (one.driver, one.clip_id, one.t0_us or 0, order.index(one.arm), one.path.name))
     failures = _listed(args.failures) + [_failure(record) for record in failed]
     nothing = f"None of {len(failures)} rollouts succeeded; the report names each with its reason." if failures else ""
     nothing = nothing or args.no_driving_reason or "No rollouts: nothing was driven, so there are no effects."
@@ -67,7 +65,7 @@ def run(args: argparse.Namespace) -> None:
     summary = result["summary"]
     if reason:
         summary |= {"no_driving_reason": reason, "notes": [reason]}
-    records = [{"arm": rollout.arm, **rollout.record} for rollout in rollouts]
+    records = [{"driver": rollout.driver, "arm": rollout.arm, **rollout.record} for rollout in rollouts]
     summary["notes"] += off_clock(records)
 
     with atomic_folder(args.plots) as folder:

@@ -158,11 +158,14 @@ class Models:
 
 
 def resolve_critic(name: str, editor: str) -> str:
-    """`auto` is the second GPU that is visible, where the editor has the first; else the editor's device."""
+    """`auto` is the second GPU that is visible, where the editor has the first; else the editor's device.
+
+    `all`: the model is spread over every GPU.
+    """
     import torch
 
     if name != "auto":
-        return str(choose_device(name))
+        return name if name == "all" else str(choose_device(name))
     return "cuda:1" if editor == "cuda:0" and torch.cuda.device_count() > 1 else editor
 
 

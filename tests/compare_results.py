@@ -142,8 +142,8 @@ def same_array(old: np.ndarray, new: np.ndarray) -> str:
 
 def same_npz(old: Path, new: Path) -> Iterator[str]:
     with np.load(old) as there, np.load(new) as here:
-        if list(there) != list(here):
-            yield f"arrays {list(there)} became {list(here)}"
+        if set(there) != set(here):
+            yield f"arrays {sorted(there)} became {sorted(here)}"
             return
         for key in there:
             if words := same_array(there[key], here[key]):

@@ -68,7 +68,7 @@ def test_own_masks_are_found_by_name_and_must_fit(own):
 @pytest.mark.parametrize(
     ("text", "message"),
     [
-        ("file,prompt\n", "the header must be"),
+        ("file,prompt\n", "its header is image,prompt"),
         ("image,prompt\na.png,a road\n", "line 2: 'a road' is no caption"),
         (f"image,prompt\na.png,{PROMPTS[0]}\n", "no caption for b.jpg"),
         (f"image,prompt\na.png,{PROMPTS[0]}\nc.png,{PROMPTS[0]}\n", "line 3: 'c.png' is no picture"),

@@ -52,7 +52,13 @@ def call(out: Path, *arguments: str) -> dict:
     names = {"csv": "effects.csv", "json": "effects.json", "report": "r.txt", "summary": "all.json", "plots": "plots"}
     flags = [part for flag, name in names.items() for part in (f"--{flag}", str(out / name))]
     script.main([*arguments, "--run", "test", "--bootstrap", "400", *flags])
-    return json.loads((out / "effects.json").read_text())
+    return of_driver(json.loads((out / "effects.json").read_text()))
+
+
+def of_driver(summary: dict, driver: str = "unknown") -> dict:
+    """The summary of one driver, with the notes on the run after its own."""
+    own = summary["drivers"].get(driver, {"arms": {}, "notes": []})
+    return summary | own | {"notes": own["notes"] + summary["notes"]}
 
 
 def test_with_few_clips_the_notes_say_how_small_p_can_be(tmp_path):
@@ -129,7 +135,7 @@ def test_without_rollouts_the_files_say_why(tmp_path):
     assert result["arms"] == {}
     assert "no ego motion" in (tmp_path / "r.txt").read_text()
     assert json.loads((tmp_path / "all.json").read_text()) == []
-    assert (tmp_path / "effects.csv").read_text().startswith("clip_id,arm,kind")
+    assert (tmp_path / "effects.csv").read_text().startswith("driver,clip_id,arm,editor,kind")
     assert (tmp_path / "plots").is_dir()
 
 
@@ -147,11 +153,11 @@ def test_several_t0_of_one_clip_count_as_one_clip(tmp_path):
 def summary_of(shifts: dict[tuple[str, int], dict[str, float]]) -> dict:
     """The summary of straight paths moved to the left, by clip and instant, then by arm: no files, no plots."""
     found = [
-        Rollout(Path("-"), {}, clip, arm, t0_us, arc() + left * LEFT, arc()[0], np.zeros((1, 3)))
+        Rollout(Path("-"), {}, "unknown", clip, arm, t0_us, arc() + left * LEFT, arc()[0], np.zeros((1, 3)))
         for (clip, t0_us), arms in shifts.items()
         for arm, left in arms.items()
     ]
-    return study(found, "test", 200, 0, [])["summary"]
+    return of_driver(study(found, "test", 200, 0, [])["summary"])
 
 
 def test_an_edit_equal_to_the_sham_wherever_both_exist_has_no_effect_beyond_it():
@@ -346,3 +352,24 @@ def test_frames_off_the_models_clock_are_told_in_the_notes_and_the_report(tmp_pa
     plain = tmp_path / "plain"
     result = call(plain, "--inferences", *write_study(plain / "in", 1))
     assert "clock" not in "\n".join(result["notes"]) + (plain / "r.txt").read_text()
+
+
+def test_each_driver_is_a_study_of_its_own_and_a_folder_of_plots(tmp_path):
+    """One driver answers the edit, the other does not; neither's figures know of the other's."""
+    found = []
+    for driver, left in (("keen", 1.0), ("dull", 0.0)):
+        for k in range(5):
+            for arm in ("original", "sham", "edit"):
+                pred = arc() + (left * LEFT if arm == "edit" else 0.0)
+                more = {"driver": driver, "editor": "videopainter" if arm == "edit" else "none"}
+                found.append(write_rollout(tmp_path / driver, arm, f"clip{k}", pred, **more))
+    call(tmp_path, "--inferences", *found)
+    summary = json.loads((tmp_path / "effects.json").read_text())
+    moved = {driver: of["arms"]["edit"]["moved"]["moved"] for driver, of in summary["drivers"].items()}
+    assert moved == {"keen": 5, "dull": 0}
+    rows = list(csv.DictReader((tmp_path / "effects.csv").open()))
+    assert {(row["driver"], row["editor"]) for row in rows if row["arm"] == "edit"} == {
+        ("keen", "videopainter"),
+        ("dull", "videopainter"),
+    }
+    assert {path.parent.name for path in (tmp_path / "plots").glob("*/effect_per_clip.png")} == {"keen", "dull"}

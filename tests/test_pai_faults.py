@@ -143,15 +143,17 @@ def test_rows_in_another_order_or_twice_make_the_same_poses(root, copy, change) 
     want = Clip(open_dataset(root), CLIP)
     got = Clip(open_dataset(with_ego(copy, change)), CLIP)
     for name in ("history", "future"):
-        for expected, found in zip(getattr(want, name)(T0), getattr(got, name)(T0), strict=True):
+        for expected, found in zip(
+            *(getattr(clip, name)(T0, getattr(SIGHT, name)) for clip in (want, got)), strict=True
+        ):
             np.testing.assert_allclose(found, expected, atol=1e-4)
 
 
 def test_a_gap_in_what_the_model_reads_is_refused_with_its_interval(copy) -> None:
     clip = Clip(open_dataset(with_ego(copy, without(4_900_000, 5_400_000))), CLIP)
-    for part in (clip.history, clip.future):
+    for part, times in ((clip.history, SIGHT.history), (clip.future, SIGHT.future)):
         with pytest.raises(UndrivableError) as caught:
-            part(T0)
+            part(T0, times)
         for word in (CLIP, EGO, "from 4900000 to 5400000 us", "0.50 s", f"t0_us {T0}"):
             assert word in str(caught.value)
     clip.history(4_000_000, SIGHT.history)  # the gap is of no matter where no pose is made of it

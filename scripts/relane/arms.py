@@ -23,11 +23,15 @@ COMMON_NOISE = "crn"  # common random numbers
 
 @dataclass(frozen=True)
 class Arm:
-    """One arm: its name in paths and tables, what it is for, and what its editor is asked for."""
+    """One arm: its name in paths and tables, what it is for, what its editor is asked for, and which editor that is.
+
+    editor: a backend of this run, `external`, or `none` where nothing is edited.
+    """
 
     name: str
     kind: Kind
     text: str = ""
+    editor: str = "none"
 
     @property
     def painted(self) -> bool:
@@ -46,18 +50,18 @@ class Arm:
 
 
 def arms_of(
-    switches: Mapping[str, bool], instructions: Mapping[str, str], external: Iterable[str] = ()
+    switches: Mapping[str, bool], instructions: Mapping[str, str], editor: str, external: Iterable[str] = ()
 ) -> dict[str, Arm]:
     """The arms of a run by name, in the order of its tables.
 
-    switches: the configuration's `arms`, whether floor and sham are there. instructions: texts by slug. external: names
-    of arms that were edited elsewhere.
+    switches: the configuration's `arms`, whether floor and sham are there. instructions: texts by slug. editor: the
+    backend that paints. external: names of arms that were edited elsewhere.
     """
     arms = [Arm(ORIGINAL, Kind.ORIGINAL)]
     arms += [Arm(FLOOR, Kind.FLOOR)] if switches[FLOOR] else []
-    arms += [Arm(SHAM, Kind.SHAM, SHAM)] if switches[SHAM] else []
-    arms += [Arm(slug, Kind.EDIT, text) for slug, text in instructions.items()]
-    arms += [Arm(name, Kind.EXTERNAL) for name in dict.fromkeys(external)]
+    arms += [Arm(SHAM, Kind.SHAM, SHAM, editor)] if switches[SHAM] else []
+    arms += [Arm(slug, Kind.EDIT, text, editor) for slug, text in instructions.items()]
+    arms += [Arm(name, Kind.EXTERNAL, editor="external") for name in dict.fromkeys(external)]
     return {arm.name: arm for arm in arms}
 
 

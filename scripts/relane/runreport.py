@@ -34,8 +34,9 @@ def _text(value: float | None, unit: str, digits: int = 2) -> str:
 
 
 def name_of(record: dict[str, Any]) -> str:
-    """Arm, video and instant of a rollout, and whether it thought the original arm's words."""
-    parts = [str(record.get("arm", "?")), str(record.get("video_id") or record.get("clip_id", "?"))]
+    """Driver, arm, video and instant of a rollout, and whether it thought the original arm's words."""
+    parts = [str(record["driver"])] if record.get("driver") else []
+    parts += [str(record.get("arm", "?")), str(record.get("video_id") or record.get("clip_id", "?"))]
     if record.get("t0_us") is not None:
         parts.append(f"t0 {record['t0_us'] / 1e6:g} s")
     if record.get("reasoning") == "shared":

@@ -128,6 +128,7 @@ def test_the_report_opens_from_disk_with_every_medium_it_names(demo):
 
 def test_two_clips_give_numbers_without_p_values_and_say_why(demo):
     effects = json.loads((demo / "results" / RUN / "effects.json").read_text())
+    effects = effects["drivers"][DRIVER]
     assert effects["clips"] == 2
     assert any("at least 5 clips" in note for note in effects["notes"])
     for arm in DRIVE_ARMS[1:]:

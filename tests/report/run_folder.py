@@ -119,7 +119,9 @@ def drive(folder: Path) -> None:
         write_json(f"{base}_inference.json", inference)
         write_video(f"{base}_overlay.mp4", frames(100), fps=10)
     write_json(folder / "effects.json", effects())
-    write_text(folder / "effects.csv", f"clip_id,arm,displacement_m,first_beyond_s\n{CLIP},{EDIT},0.912345,\n")
+    write_text(
+        folder / "effects.csv", f"driver,clip_id,arm,displacement_m,first_beyond_s\n{DRIVER},{CLIP},{EDIT},0.912345,\n"
+    )
     (folder / "effects_plots").mkdir()
     for name in ("effect per clip.png", f"paths_{CLIP}.png", f"paths_{CLIP}-2.png"):
         cv2.imwrite(str(folder / "effects_plots" / name), np.full((60, 80, 3), 200, np.uint8))
@@ -163,9 +165,8 @@ def effects(n: int = 8) -> dict:
     }
     notes = [f"{EDIT}: the recorded future is no longer the truth."]
     return {
-        "clips": n,
-        "notes": notes,
-        "arms": arms,
+        "notes": [],
+        "drivers": {DRIVER: {"clips": n, "notes": notes, "arms": arms}},
         "quantities": about,
         "settings": {"fewest_clips_for_p": 5, "fewest_for_mean": 40},
     }

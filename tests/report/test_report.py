@@ -239,7 +239,7 @@ def test_the_share_beyond_half_a_metre_says_of_what_it_is_one(folder):
 
 def test_an_effects_file_of_an_older_version_is_named(folder):
     record = run_folder.effects()
-    del record["arms"][EDIT]["moved"]
+    del record["drivers"][DRIVER]["arms"][EDIT]["moved"]
     write_json(folder / "effects.json", record)
     with pytest.raises(InputError, match=r"effects\.json: arm double-yellow-solid .* make it again"):
         make(folder)

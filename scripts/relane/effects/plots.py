@@ -84,9 +84,25 @@ def draw_effects(rows: Sequence[dict[str, Any]], palette: dict[str, str], path: 
 
 
 def draw_all(rollouts: Sequence[Rollout], rows: Sequence[dict[str, Any]], folder: Path) -> None:
-    """All plots of a run: effect_per_clip.png and paths_<clip>[_<t0>].png."""
+    """All plots of a run: effect_per_clip.png and paths_<clip>[_<t0>].png; of several drivers, in a folder each."""
     rollouts, _ = words.apart(rollouts)
     palette = colours([rollout.arm for rollout in rollouts])
+    drivers = list(dict.fromkeys(rollout.driver for rollout in rollouts))
+    for driver in drivers:
+        place = folder / driver if len(drivers) > 1 else folder
+        place.mkdir(exist_ok=True)
+        draw_driver(
+            [rollout for rollout in rollouts if rollout.driver == driver],
+            [row for row in rows if row["driver"] == driver],
+            palette,
+            place,
+        )
+
+
+def draw_driver(
+    rollouts: Sequence[Rollout], rows: Sequence[dict[str, Any]], palette: dict[str, str], folder: Path
+) -> None:
+    """The plots of one driver."""
     if rows:
         draw_effects(rows, palette, folder / "effect_per_clip.png")
     groups = check_rollouts(rollouts)

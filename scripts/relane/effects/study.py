@@ -18,6 +18,7 @@ from relane.files import read_json
 from relane.npz import load_npz
 
 ENERGY_PERMUTATIONS = 999
+UNKNOWN = "unknown"  # the driver or editor of a record that does not say
 MARGIN = 0.1  # metres: a clip whose paths stay within it counts as not moved
 # name -> (unit, what it is, whether zero is what no effect looks like: sizes are never below zero)
 QUANTITIES = {
@@ -40,7 +41,8 @@ QUANTITIES = {
 SIZE, SHIFTS = "displacement_m", ("lateral_m", "longitudinal_m")
 AGAINST_RECORDED = ("ade_change_m", "min_ade_change_m", "fde_change_m")
 COLUMNS = (
-    "clip_id", "arm", "kind", "t0_us", "samples", "displacement_m", "displacement_end_m", "lateral_m", "lateral_end_m",
+    "driver", "clip_id", "arm", "editor", "kind", "t0_us",
+    "samples", "displacement_m", "displacement_end_m", "lateral_m", "lateral_end_m",
     "longitudinal_m", "longitudinal_end_m", "first_beyond_s", "speed_change_mps", "speed_end_change_mps",
     "curvature_change_per_m", "energy_distance_m", "energy_p", "reasoning_changed", "reasoning_changed_share",
     "complete_share", "ade_change_m", "min_ade_change_m", "fde_change_m", "recorded_future_valid", *words.QUANTITIES,
@@ -53,6 +55,7 @@ class Rollout:
 
     path: Path
     record: dict[str, Any]
+    driver: str
     clip_id: str
     arm: str
     t0_us: int | None
@@ -86,7 +89,9 @@ def read_rollout(path: str | Path) -> Rollout | None:
         raise InputError(f"{data}: holds NaN or infinite coordinates; drive this arm again")
     clip_id = str(record.get("clip_id") or path.parent.name)
     arm = str(record.get("arm") or path.parent.parent.name)
-    return Rollout(path, record, clip_id, arm, record.get("t0_us"), pred, truth, history)
+    return Rollout(
+        path, record, str(record.get("driver") or UNKNOWN), clip_id, arm, record.get("t0_us"), pred, truth, history
+    )
 
 
 def check_rollouts(rollouts: Sequence[Rollout]) -> dict[tuple[str, int | None], dict[str, Rollout]]:
@@ -115,7 +120,8 @@ def row_of(rollout: Rollout, base: Rollout, unchanged: Sequence[str], seed: int)
     kind = kind_of(rollout.arm)
     rng = np.random.default_rng(noise.seed_of("energy", seed, rollout.clip_id, rollout.t0_us, rollout.arm))
     energy, p = paths.energy_distance(rollout.pred, base.pred, ENERGY_PERMUTATIONS, rng)
-    row = {"clip_id": rollout.clip_id, "arm": rollout.arm, "kind": kind, "t0_us": rollout.t0_us}
+    row = {"driver": rollout.driver, "clip_id": rollout.clip_id, "arm": rollout.arm}
+    row |= {"editor": str(rollout.record.get("editor") or UNKNOWN), "kind": kind, "t0_us": rollout.t0_us}
     row |= {"samples": len(rollout.pred)} | paths.compare(rollout.pred, base.pred)
     row |= {"energy_distance_m": energy, "energy_p": p}
     row |= reasoning_change(rollout.record, base.record)
@@ -256,31 +262,54 @@ def study(
     unchanged: Sequence[str],
     margin: float = MARGIN,
 ) -> dict[str, Any]:
-    """Rows and the summary of a run: {"rows": [...], "summary": {...}}; the summary is what effects.json holds."""
-    rows = effect_rows(rollouts, unchanged, seed)
-    settings = {"bootstrap": draws, "seed": seed, "confidence_level": LEVEL, "fewest_clips_for_p": FEWEST}
-    settings |= {"interval": "bootstrap over clips: studentised for the mean, expanded percentile for the median"}
-    settings |= {"test": "two-sided sign flip over clips: of symmetry about zero", "fewest_for_mean": FEWEST_FOR_MEAN}
-    settings |= {"correction": "Holm over edit arms, per quantity", "equivalence_margin_m": margin}
-    settings |= {"moved": "clips whose displacement, mean over instants, samples and time, is beyond the margin; exact"}
-    settings |= {"beyond_m": paths.THRESHOLD, "energy_permutations": ENERGY_PERMUTATIONS}
-    settings |= {"action_unchanged": list(unchanged)}
+    """Rows and the summary of a run: {"rows": [...], "summary": {...}}; the summary is what effects.json holds.
+
+    Each driver is a study of its own: no figure of it knows of another.
+    """
+    rows, drivers = [], {}
+    for driver in dict.fromkeys(rollout.driver for rollout in rollouts):
+        own = [rollout for rollout in rollouts if rollout.driver == driver]
+        found = effect_rows(own, unchanged, seed)
+        arms = summarize_arms(found, draws, seed, margin)
+        drivers[driver] = {
+            "clips": len({row["clip_id"] for row in found}),
+            "notes": notes.all_of(found, lonely(own), arms, unchanged),
+            "arms": arms,
+        }
+        rows += found
     # The split into vision and words is shown only by runs that drove each arm both ways.
     shown = {name: about for name, about in QUANTITIES.items() if name not in words.QUANTITIES or by_any(rows, name)}
-    arms = summarize_arms(rows, draws, seed, margin)
     summary = {
         "run": run,
-        "clips": len({row["clip_id"] for row in rows}),
         "no_driving_reason": None,
-        "notes": notes.all_of(rows, lonely(rollouts), arms, unchanged),
-        "arms": arms,
+        "notes": [],
+        "drivers": drivers,
         "quantities": {
             name: {"unit": unit, "meaning": meaning, "against_recorded_future": name in AGAINST_RECORDED}
             for name, (unit, meaning, _) in shown.items()
         },
-        "settings": settings,
+        "settings": settings_of(draws, seed, unchanged, margin),
     }
     return {"rows": rows, "summary": summary}
+
+
+def settings_of(draws: int, seed: int, unchanged: Sequence[str], margin: float) -> dict[str, Any]:
+    """What the figures were made with, for a reader of the summary."""
+    return {
+        "bootstrap": draws,
+        "seed": seed,
+        "confidence_level": LEVEL,
+        "fewest_clips_for_p": FEWEST,
+        "interval": "bootstrap over clips: studentised for the mean, expanded percentile for the median",
+        "test": "two-sided sign flip over clips: of symmetry about zero",
+        "fewest_for_mean": FEWEST_FOR_MEAN,
+        "correction": "Holm over edit arms, per quantity",
+        "equivalence_margin_m": margin,
+        "moved": "clips whose displacement, mean over instants, samples and time, is beyond the margin; exact",
+        "beyond_m": paths.THRESHOLD,
+        "energy_permutations": ENERGY_PERMUTATIONS,
+        "action_unchanged": list(unchanged),
+    }
 
 
 def lonely(rollouts: Sequence[Rollout]) -> list[tuple[str, int | None]]:

@@ -154,10 +154,12 @@ class Rollouts:
         if clips:
             effects, table = layout.below(folder, layout.EFFECTS), layout.below(folder, layout.EFFECTS_TABLE)
             self.effects = tables.effects(_record(effects), effects)
-            found = sorted(layout.below(folder, layout.EFFECTS_PLOTS).glob("*.png"))
+            plots = layout.below(folder, layout.EFFECTS_PLOTS)
+            # Of several drivers each has a folder of its own.
+            found = sorted((plots / driver if (plots / driver).is_dir() else plots).glob("*.png"))
             self.plots = [Media(path, f"plots/{path.name}") for path in found]
             if table.is_file():
-                self.rows = _rows(table, "clip_id", "arm")
+                self.rows = _rows(table, "driver", "clip_id", "arm")
 
     def plots_of(self, clip_id: str) -> list[Media]:
         """The clip's own plots: `paths_<clip>.png`, or one for each t0."""
@@ -173,7 +175,8 @@ class Rollouts:
         arm.drive, arm.reasoning = tables.drive_facts(inference), tables.reasoning(inference)
         if inference.get("success") is False:
             arm.drive.append(("not driven", str(inference.get("error", ""))))
-        own = [row for row in self.rows if (row["clip_id"], row["arm"]) == (video.clip_id, arm.name)]
+        key = (self.shown["driver"], video.clip_id, arm.name)
+        own = [row for row in self.rows if (row["driver"], row["clip_id"], row["arm"]) == key]
         arm.effect = tables.clip_effects(own)
         # One rollout serves all cameras of a clip; its overlay is drawn on one of them.
         if inference.get("camera_name", video.camera) == video.camera:

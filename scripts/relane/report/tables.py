@@ -215,17 +215,36 @@ class Effects:
 
 
 def effects(record: dict[str, Any], path: Path) -> Effects:
-    """The effects JSON as one table a quantity, an arm a row. Raises InputError when it is not effects.py's."""
-    arms, quantities = record.get("arms"), record.get("quantities")
-    if not isinstance(arms, dict) or not isinstance(quantities, dict):
-        raise InputError(f"{path}: no arms or quantities; make it again with effects.py")
-    fewest = record.get("settings", {}).get("fewest_clips_for_p", 5)
+    """The effects JSON as one table a quantity, an arm a row, a driver after the other.
+
+    Raises InputError when it is not effects.py's.
+    """
+    drivers, quantities = record.get("drivers"), record.get("quantities")
+    if not isinstance(drivers, dict) or not isinstance(quantities, dict):
+        raise InputError(f"{path}: no drivers or quantities; make it again with effects.py")
+    together = Effects([], [], list(record.get("notes", [])))
+    for driver, own in drivers.items():
+        found = _of_driver(own, quantities, record.get("settings", {}), path)
+        several = f"{driver}: " if len(drivers) > 1 else ""
+        for table in (*found.main, *found.more):
+            table.title = several + table.title
+        together.main.extend(found.main)
+        together.more.extend(found.more)
+        together.notes.extend(several + note for note in found.notes)
+    return together
+
+
+def _of_driver(own: dict[str, Any], quantities: dict[str, Any], settings: dict[str, Any], path: Path) -> Effects:
+    arms = own.get("arms")
+    if not isinstance(arms, dict):
+        raise InputError(f"{path}: a driver without arms; make it again with effects.py")
+    fewest = settings.get("fewest_clips_for_p", 5)
     tables = {name: _quantity(name, about, arms, fewest) for name, about in quantities.items()}
     main = [tables.pop(name) for name in MAIN_QUANTITIES if name in tables]
-    notes = list(record.get("notes", []))
+    notes = list(own.get("notes", []))
     if not arms:
         return Effects([], list(tables.values()), notes)
-    moved = _moved(arms, record.get("settings", {}).get("fewest_for_mean", 40), path)
+    moved = _moved(arms, settings.get("fewest_for_mean", 40), path)
     return Effects([moved, *main, _behaviour(arms)], list(tables.values()), notes)
 
 
