@@ -29,6 +29,7 @@ from relane.digest import code_digest, lora_digest, weights_digest
 from relane.errors import InputError
 from relane.drivers import DRIVERS, driver_module, sights
 from relane.editors import EDITORS, editor_module
+from relane.painters import PAINTERS, painter_module
 from relane.sheet import Clip, check_clips, not_driven, read_sheet
 from relane.sources import resolve_local
 from relane.warm import client as warm_workers

@@ -7,6 +7,10 @@ OUTPUTS: results/{run}/vp/{instruction}/{video}/{video}_first_frame.png, .json, 
          results/{run}/vp/{instruction}/report.csv, report.txt
 """
 
+PAINTER, PAINTER_MODULE = next(iter(PAINTERS.items()))
+PAINTER_FOLDERS = relane_config.flags(
+    {name: config["checkpoints"][name] for name in painter_module(PAINTER).CHECKPOINTS}
+)
 # The editor of this run, its module, and the checkpoints that it loads: what they hold is its identity, not where they lie.
 EDITOR, EDITOR_MODULE = next(iter(EDITORS.items()))
 EDITOR_LOADS = editor_module(EDITOR).CHECKPOINTS
@@ -23,7 +27,7 @@ def instruction_text(wildcards) -> str:
 
 
 rule first_frame:
-    """FLUX Fill repaints frame 0; Qwen2.5-VL judges each try and rewrites its caption."""
+    """A painter repaints frame 0; Qwen2.5-VL judges each try and rewrites its caption."""
     input:
         clip=layout.CLIP,
         region=layout.REGION,
@@ -47,12 +51,12 @@ rule first_frame:
         instruction=instruction_text,
         flags=flags("first_frame", leave_out=("lora",)),
         weights=painter_weights,
-        code=code("first_frame.py"),
+        code=code("first_frame.py", PAINTER_MODULE),
     shell:
-        "{ON_GPU} --record {output.sidecar:q} --weights {params.weights:q}"
+        "{ON_GPU} --record {output.sidecar:q} --weights {params.weights:q} --module {PAINTER_MODULE}"
         " {SCRIPTS:q}/first_frame.py --clip {input.clip:q} --inpaint-masks {input.region:q}"
         " --video {wildcards.video:q} --instruction={params.instruction:q} --lora={LORA_PATH:q}"
-        " --flux-fill {config[checkpoints][flux_fill]:q} --qwen {config[checkpoints][qwen]:q} {params.flags}"
+        " --painter {PAINTER} {PAINTER_FOLDERS} --qwen {config[checkpoints][qwen]:q} {params.flags}"
         " --offload {config[first_frame][offload]}"
         " --unload-critic-after-use {config[first_frame][unload_critic_after_use]}"
         " --device {resources.device} --critic-device {resources.critic_device}"

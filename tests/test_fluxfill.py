@@ -1,5 +1,6 @@
 """First frames: what the painter may change, what it sees, what its noise depends on, which LoRA it takes."""
 
+import functools
 import shutil
 from collections.abc import Callable
 from pathlib import Path
@@ -13,7 +14,7 @@ from hypothesis import strategies as st
 from peft import LoraConfig, get_peft_model_state_dict
 from safetensors.torch import load_file, save_file
 
-from relane import fluxfill
+from relane import fluxfill, noise
 from relane.errors import InputError
 from relane.files import write_json
 from relane.fluxfill import MOST_TOKENS, FluxFill, feather, last_sigma, window_for
@@ -23,8 +24,13 @@ from simworld.tiny.flux_fill import transformer
 FRAME = np.random.default_rng(0).integers(0, 256, (45, 70, 3), dtype=np.uint8)
 MASK = np.zeros((45, 70), bool)
 MASK[20:45, 10:60] = True
-QUICK = {"steps": 2, "max_sequence_length": 16}
+QUICK = {"num_inference_steps": 2, "max_sequence_length": 16}
 PROMPT = "road with single white solid lane markings"
+
+
+def rng(*key: object) -> Callable[..., torch.Generator]:
+    """The draws of one try."""
+    return functools.partial(noise.generator, key)
 
 
 @pytest.fixture(scope="module")
@@ -32,22 +38,22 @@ def flux(tiny: Callable[[str], Path]) -> FluxFill:
     return FluxFill(tiny("flux_fill"))
 
 
-@pytest.mark.parametrize("size", [None, (32, 48)])
-def test_outside_the_mask_every_pixel_stays_and_inside_the_prompt_paints(flux: FluxFill, size) -> None:
-    painted = flux.paint(FRAME, MASK, PROMPT, seed_key="a", size=size, **QUICK)
+@pytest.mark.parametrize(("height", "width"), [(None, None), (32, 48)])
+def test_outside_the_mask_every_pixel_stays_and_inside_the_prompt_paints(flux: FluxFill, height, width) -> None:
+    painted = flux.paint(FRAME, MASK, PROMPT, rng("a"), height=height, width=width, **QUICK)
     assert painted.shape == FRAME.shape
     assert painted.dtype == np.uint8
     assert np.array_equal(painted[~MASK], FRAME[~MASK])
     assert (painted[MASK] != FRAME[MASK]).mean() > 0.9
-    other = flux.paint(FRAME, MASK, "double yellow dashed lines", seed_key="a", size=size, **QUICK)
+    other = flux.paint(FRAME, MASK, "double yellow dashed lines", rng("a"), height=height, width=width, **QUICK)
     assert not np.array_equal(painted, other)
 
 
 def test_the_same_key_paints_the_same_bytes_and_another_key_others(flux: FluxFill) -> None:
-    first = flux.paint(FRAME, MASK, PROMPT, seed_key=(42, "clip", 1), **QUICK)
+    first = flux.paint(FRAME, MASK, PROMPT, rng(42, "clip", 1), **QUICK)
     torch.manual_seed(5)
-    assert np.array_equal(flux.paint(FRAME, MASK, PROMPT, seed_key=(42, "clip", 1), **QUICK), first)
-    assert not np.array_equal(flux.paint(FRAME, MASK, PROMPT, seed_key=(42, "clip", 2), **QUICK), first)
+    assert np.array_equal(flux.paint(FRAME, MASK, PROMPT, rng(42, "clip", 1), **QUICK), first)
+    assert not np.array_equal(flux.paint(FRAME, MASK, PROMPT, rng(42, "clip", 2), **QUICK), first)
 
 
 def test_a_hole_hides_the_old_road_and_kept_pixels_show_it(flux: FluxFill) -> None:
@@ -56,7 +62,7 @@ def test_a_hole_hides_the_old_road_and_kept_pixels_show_it(flux: FluxFill) -> No
 
     def paint(frame: np.ndarray, keep: bool, strength: float = 1.0) -> np.ndarray:
         settings = {"keep_masked_pixels": keep, "strength": strength, "mask_feather": 0, **QUICK}
-        return flux.paint(frame, MASK, PROMPT, seed_key="a", **settings)
+        return flux.paint(frame, MASK, PROMPT, rng("a"), **settings)
 
     assert np.array_equal(paint(FRAME, keep=False), paint(repainted, keep=False))
     assert not np.array_equal(paint(FRAME, keep=True)[MASK], paint(repainted, keep=True)[MASK])
@@ -111,9 +117,9 @@ def test_feathering_stays_inside_the_mask_and_reaches_one() -> None:
 
 def test_bad_sizes_are_refused(flux: FluxFill) -> None:
     with pytest.raises(InputError, match="paint size 30x48"):
-        flux.paint(FRAME, MASK, PROMPT, seed_key="a", size=(30, 48))
+        flux.paint(FRAME, MASK, PROMPT, rng("a"), height=30, width=48)
     with pytest.raises(InputError, match="the mask is 70x44, the frame 70x45"):
-        flux.paint(FRAME, MASK[1:], PROMPT, seed_key="a")
+        flux.paint(FRAME, MASK[1:], PROMPT, rng("a"))
     with pytest.raises(InputError, match="empty"):
         window_for(np.zeros((20, 20), bool), (16, 16))
 
@@ -174,7 +180,7 @@ def test_at_the_size_that_is_painted_the_last_step_leaves_little(height: int, wi
 
 
 def test_the_last_sigma_is_what_the_pipeline_s_own_loop_comes_to(flux: FluxFill) -> None:
-    flux.paint(FRAME, MASK, PROMPT, seed_key="a", size=(32, 48), **QUICK)
+    flux.paint(FRAME, MASK, PROMPT, rng("a"), height=32, width=48, **QUICK)
     assert float(flux.pipe.scheduler.sigmas[-2]) == pytest.approx(last_sigma(flux.pipe.scheduler, 32, 48, 2), rel=1e-6)
 
 
@@ -186,8 +192,8 @@ def test_who_asks_for_more_than_two_megapixels_is_told_what_noise_is_left(flux: 
 
 def test_a_large_frame_keeps_every_pixel_outside_the_mask(flux: FluxFill, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(fluxfill, "MOST_TOKENS", 6)
-    painted = flux.paint(FRAME, MASK, PROMPT, seed_key="a", **QUICK)
-    assert flux.size_of(MASK) == (32, 48)
+    painted = flux.paint(FRAME, MASK, PROMPT, rng("a"), **QUICK)
+    assert flux.describe(MASK)["painted_at"] == "32x48"
     assert painted.shape == FRAME.shape
     assert np.array_equal(painted[~MASK], FRAME[~MASK])
     assert (painted[MASK] != FRAME[MASK]).mean() > 0.9
@@ -209,7 +215,7 @@ def test_numbers_that_are_none_are_no_picture(tiny: Callable[[str], Path], value
         name, _, layer = part.partition(".")
         getattr(flux.pipe, name).get_submodule(layer).weight.view(-1)[0] = value
     with pytest.raises(InputError, match=rf"flux_fill: {what}.*NaN or infinite \(computed in float32\).*first_frame"):
-        flux.paint(FRAME, MASK, PROMPT, seed_key="a", **QUICK)
+        flux.paint(FRAME, MASK, PROMPT, rng("a"), **QUICK)
 
 
 @pytest.mark.parametrize("part", ["transformer", "vae", "text_encoder", "text_encoder_2"])
@@ -248,7 +254,7 @@ def test_a_lora_changes_the_painting_by_its_scale(tiny: Callable[[str], Path], f
     file = write_lora(tmp_path / "lora")
 
     def paint(model: FluxFill) -> np.ndarray:
-        return model.paint(FRAME, MASK, PROMPT, seed_key="a", **QUICK)
+        return model.paint(FRAME, MASK, PROMPT, rng("a"), **QUICK)
 
     folder, plain = tiny("flux_fill"), paint(flux)
     assert np.array_equal(paint(FluxFill(folder, file, lora_scale=0.0)), plain)

@@ -9,7 +9,7 @@ from relane.digest import code_files
 SCRIPTS = Path(__file__).parents[1] / "scripts"
 CHARTS = {"dataset_pictures", "dataset_writer", "effects", "lora/curve", "overlay", "report", "runreport"}
 SEGMENTING = {"sam2_video", "segmentation", "road_points"}
-PAINTING = {"editors", "fluxfill", "lora"}
+PAINTING = {"editors", "fluxfill", "lora", "painters"}
 LANGUAGE = {"qwen", "captions", "critic"}
 DRIVING = {"drivers", "egomotion", "pai"}
 MEASURING = {"metrics", "quality", "optional"}
@@ -21,13 +21,17 @@ STAGES = {
     "dataset_frames": SEGMENTING,
     "caption_frames": LANGUAGE - {"critic"},
     "train_lora": {"fluxfill", "lora"},
-    "first_frame": {"fluxfill"} | LANGUAGE,
+    "first_frame": {"fluxfill", "painters"} | LANGUAGE,
     "edit_video": {"editors"},
     "evaluate_edit": MEASURING,
     "drive": DRIVING,
 }
 # Modules that a script imports by a name which only a run knows.
-BY_NAME = {"drive": ["relane.drivers.alpamayo"], "edit_video": ["relane.editors.videopainter"]}
+BY_NAME = {
+    "drive": ["relane.drivers.alpamayo"],
+    "edit_video": ["relane.editors.videopainter"],
+    "first_frame": ["relane.painters.flux_fill"],
+}
 
 
 def of(module: str, names: set[str]) -> bool:
@@ -59,7 +63,12 @@ def test_what_only_reads_masks_does_not_depend_on_the_network_that_made_them():
 
 
 @pytest.mark.parametrize(
-    ("stage", "room", "backend"), [("drive", "drivers", "alpamayo"), ("edit_video", "editors", "videopainter")]
+    ("stage", "room", "backend"),
+    [
+        ("drive", "drivers", "alpamayo"),
+        ("edit_video", "editors", "videopainter"),
+        ("first_frame", "painters", "flux_fill.py"),
+    ],
 )
 def test_what_a_backend_is_made_of_is_no_reason_to_run_another_one_again(stage, room, backend):
     folder = SCRIPTS / "relane" / room

@@ -1,6 +1,7 @@
 """First frames by stock `FluxFillPipeline`: repaint the masked road of one frame, leave every other pixel alone."""
 
 import math
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -13,7 +14,6 @@ from diffusers.pipelines.flux.pipeline_flux_fill import calculate_shift
 from PIL import Image
 from safetensors import SafetensorError
 
-from relane import noise
 from relane.compose import place
 from relane.errors import InputError, first_line
 from relane.files import read_json
@@ -250,10 +250,20 @@ class FluxFill:
         self._check(values["latents"], f"latents after step {number + 1}")
         return {}
 
-    def size_of(self, mask: np.ndarray, size: tuple[int, int] | None = None) -> tuple[int, int]:
-        """(height, width) in pixels at which a frame with this mask (H, W) bool is painted (`window_for`)."""
-        window = window_for(mask, size)
-        return window.out_height, window.out_width
+    def describe(
+        self,
+        mask: np.ndarray,
+        *,
+        num_inference_steps: int = 50,
+        height: int | None = None,
+        width: int | None = None,
+        **_: Any,
+    ) -> dict[str, Any]:
+        """As `FirstFramePainter.describe`: the size at which it is painted, what is left out of the LoRA, a warning."""
+        window = window_for(mask, (height, width) if height and width else None)
+        warning = self.warning(window.out_height, window.out_width, num_inference_steps)
+        size = f"{window.out_height}x{window.out_width}"
+        return {"painted_at": size, "warning": warning or None, "lora_left_out": self.lora_left_out}
 
     def warning(self, height: int, width: int, steps: int) -> str:
         """What to say of a size above two megapixels: how much noise its last step leaves. Empty for smaller ones."""
@@ -274,51 +284,52 @@ class FluxFill:
     @torch.inference_mode()
     def paint(
         self,
-        frame: np.ndarray,
+        image: np.ndarray,
         mask: np.ndarray,
         prompt: str,
+        rng: Callable[..., torch.Generator],
         *,
-        seed_key: Any,
-        steps: int = 50,
-        guidance: float = 30.0,
+        num_inference_steps: int = 50,
+        guidance_scale: float = 30.0,
         strength: float = 1.0,
         keep_masked_pixels: bool = False,
         max_sequence_length: int = 512,
         mask_feather: int = 8,
-        size: tuple[int, int] | None = None,
+        height: int | None = None,
+        width: int | None = None,
     ) -> np.ndarray:
-        """Repaint a frame (H, W, 3) uint8 RGB where mask (H, W) is True; returns the same shape.
+        """As `FirstFramePainter.paint`: repaint a picture (H, W, 3) uint8 RGB where mask (H, W) is True.
 
-        Outside the mask the result equals the frame; inside, the edit fades in over `mask_feather` pixels. The model
-        sees the frame with the mask beside it; with `keep_masked_pixels` the old road stays visible under the mask,
+        Outside the mask the result equals the picture; inside, the edit fades in over `mask_feather` pixels. The model
+        sees the picture with the mask beside it; with `keep_masked_pixels` the old road stays visible under the mask,
         without it there is a hole (what FLUX Fill was trained on). With `strength` below 1 the painting also starts
-        from the old pixels instead of pure noise. `size`: see `window_for`. All noise comes from `seed_key`. Raises
+        from the old pixels instead of pure noise. `height` and `width`: of what is painted (`window_for`). All noise
+        comes from `rng("flux")`. Raises
         InputError when latents or picture are NaN or infinite.
         """
-        if mask.shape != frame.shape[:2]:
+        if mask.shape != image.shape[:2]:
             raise InputError(
-                f"the mask is {mask.shape[1]}x{mask.shape[0]}, the frame {frame.shape[1]}x{frame.shape[0]}"
+                f"the mask is {mask.shape[1]}x{mask.shape[0]}, the frame {image.shape[1]}x{image.shape[0]}"
             )
-        window = window_for(mask, size)
-        image = Image.fromarray(window.cut(frame))
+        window = window_for(mask, (height, width) if height and width else None)
         hole = Image.fromarray(window.cut_mask(mask).astype(np.uint8) * 255)
         self.pipe.shows_masked_pixels = keep_masked_pixels
         painted = self.pipe(
             prompt=prompt,
-            image=image,
+            image=Image.fromarray(window.cut(image)),
             mask_image=hole,
             height=window.out_height,
             width=window.out_width,
             strength=strength,
-            num_inference_steps=steps,
-            guidance_scale=guidance,
+            num_inference_steps=num_inference_steps,
+            guidance_scale=guidance_scale,
             max_sequence_length=max_sequence_length,
-            generator=noise.generator(seed_key, "flux"),
+            generator=rng("flux"),
             output_type="np",
             callback_on_step_end=self._check_step,
         ).images[0]
         painted = np.rint(painted.clip(0, 1) * 255).astype(np.uint8)
-        return blend(frame, window.paste(painted, frame), feather(mask, mask_feather))
+        return blend(image, window.paste(painted, image), feather(mask, mask_feather))
 
 
 def _is_adapted(part: Any) -> bool:
