@@ -317,6 +317,6 @@ def check_edits(config: Mapping[str, Any]) -> None:
                 f"{config['checkpoints']['cogvideox']} is {window} frames; set it to {window} or more"
             )
     try:
-        options.plan(clip["max_frames"], window)
+        options.schedule(clip["max_frames"], window)
     except InputError as error:
         raise InputError(f"config, section video: {error}") from None

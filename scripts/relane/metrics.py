@@ -119,7 +119,7 @@ def flicker(
 def videopainter_masked(source: Tensor, edited: Tensor, mask: Tensor) -> dict[str, float]:
     """The original VideoPainter's "masked" PSNR (dB), SSIM, MSE, MAE: source whole, hole of the edited frame black.
 
-    For comparison with its published tables only (specs/videopainter.md, section 5): it is not a background metric.
+    For comparison with its published tables only: it is not a background metric.
     """
     holed = edited * ~mask
     error = mse(source, holed)

@@ -158,10 +158,12 @@ class Models:
         def read(start: int, stop: int) -> tuple[np.ndarray, np.ndarray]:
             return source[start:stop], holes[start:stop]
 
-        def draws(start: int, purpose: str) -> torch.Generator:
+        def generator_fn(start: int, purpose: str) -> torch.Generator:
             return noise.generator(*edit.key, start, purpose)
 
-        pieces = self.models.edit(read, len(source), first, texts[0], None, options, draws, trace=kept.__setitem__)
+        pieces = self.models.edit(
+            read, len(source), first, texts[0], None, options, generator_fn, trace=kept.__setitem__
+        )
         return _grey_levels(np.concatenate(list(pieces)))
 
     def _decode(self, latents: torch.Tensor) -> np.ndarray:

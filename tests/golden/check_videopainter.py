@@ -124,7 +124,7 @@ class Golden:
             prompt=self.inputs["prompt_embeds"],
             negative=self.inputs["negative_prompt_embeds"],
             options=options or self.options(case),
-            draws=lambda start, purpose: generator,
+            generator_fn=lambda start, purpose: generator,
             trace=lambda name, tensor: traced.update({name: tensor.clone()}),
         )
         traced["video"] = torch.cat([torch.from_numpy(piece) for piece in pieces])[None]

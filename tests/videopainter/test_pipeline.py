@@ -28,7 +28,7 @@ class Clip:
             self.read.append((start, stop))
             return self.frames[start:stop].copy(), self.masks[start:stop].copy()
 
-        def draws(start, purpose):
+        def generator_fn(start, purpose):
             self.drawn.append((start, purpose))
             return noise.generator(7, "clip", start, purpose)
 
@@ -39,7 +39,7 @@ class Clip:
             golden.inputs["prompt_embeds"] if prompt is None else prompt,
             golden.inputs["negative_prompt_embeds"],
             options,
-            draws,
+            generator_fn,
             trace=lambda name, tensor: self.traced.update({name: tensor.clone()}),
         )
         self.pieces = list(pieces)

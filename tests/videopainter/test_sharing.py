@@ -29,7 +29,7 @@ def edit(golden, options: Options, arm: int, shared: LatentCache | None) -> np.n
         golden.inputs["negative_prompt_embeds"],
         options,
         lambda start, purpose: noise.generator("clip", start, purpose),
-        shared=shared,
+        latent_cache=shared,
     )
     return np.concatenate(list(pieces))
 

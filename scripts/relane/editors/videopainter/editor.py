@@ -35,9 +35,9 @@ class Editor:
     def canvas(self, shape: tuple[int, int, int], options: Mapping[str, Any]) -> Canvas:
         """As `VideoEditor.canvas`. The original resizes inside its own pre-processing, by a filter of its own."""
         chosen = options_of(options)
-        plan = self.pipeline.plan(shape[0], chosen)
+        schedule = self.pipeline.schedule(shape[0], chosen)
         exact = options["mode"] == "exact"
-        return Canvas(self.pipeline.size, plan.frames, plan.length, plan.starts, exact, asdict(chosen))
+        return Canvas(self.pipeline.size, schedule.frames, schedule.length, schedule.starts, exact, asdict(chosen))
 
     def edit(
         self,
@@ -52,7 +52,7 @@ class Editor:
     ) -> Iterator[np.ndarray]:
         """As `VideoEditor.edit`. In mode exact all draws come from one generator, one after the other."""
         chosen = options_of(options)
-        texts = [prompt, *([options["negative_prompt"]] if chosen.guided else [])]
+        texts = [prompt, *([options["negative_prompt"]] if chosen.do_classifier_free_guidance else [])]
         transformer = self.pipeline.transformer
         with timer("text"):
             embeddings = prompt_embeddings(
@@ -69,11 +69,11 @@ class Editor:
             shape[0],
             first_frame,
             embeddings[0],
-            embeddings[1] if chosen.guided else None,
+            embeddings[1] if chosen.do_classifier_free_guidance else None,
             chosen,
             (lambda *purpose: single) if options["mode"] == "exact" else rng,
             timer=timer,
-            shared=caches.latents and LatentCache(caches.latents, weights_digest(self.cogvideox / "vae")),
+            latent_cache=caches.latents and LatentCache(caches.latents, weights_digest(self.cogvideox / "vae")),
         )
 
 

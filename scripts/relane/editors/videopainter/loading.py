@@ -20,7 +20,7 @@ from relane.files import read_json, safe_join
 from relane.finite import check_weights
 
 WEIGHTS = "diffusion_pytorch_model.safetensors"
-# In released branch configs, without meaning for the network (specs/videopainter.md, section 1.1).
+# In released branch configs, without meaning for the network.
 UNUSED_BRANCH_KEYS = ("wo_text", "id_pool_resample_learnable")
 # What a branch must share with the transformer that it feeds.
 SHARED_KEYS = ("num_attention_heads", "attention_head_dim", "time_embed_dim", "text_embed_dim", "patch_size")

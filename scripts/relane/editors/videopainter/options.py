@@ -4,7 +4,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass, fields, replace
 from typing import Any, Literal, get_args, get_type_hints
 
-from relane.editors.videopainter.windows import Plan, anchored_plan, original_plan
+from relane.editors.videopainter import original
+from relane.editors.videopainter.windows import WindowSchedule, anchored_schedule
 from relane.errors import InputError
 
 
@@ -26,7 +27,7 @@ class Options:
     hole_value: float = 0.0  # what the branch sees in the hole: 0 grey (original inference), -1 black (its training)
     sampler: Literal["dpm", "ddim"] = "dpm"
     first_block_cache: float = 0.0  # threshold of diffusers' FirstBlockCache; 0: off, every block at every step
-    guidance_skip: float = 0.0  # share of the steps that leave out the negative prompt; see `denoise.guide`
+    guidance_skip: float = 0.0  # share of the steps that leave out the negative prompt; see `denoise.apply_cfg`
     background_refresh: int = 0  # steps from one look at the background to the next; 0: every step. See `background`
     vae_tiling: bool = False  # less memory in the VAE at some cost in seams
 
@@ -57,22 +58,8 @@ class Options:
 
         Raises InputError for an option that leaves out work, because the result would not be the original's.
         """
-        for name in ("first_block_cache", "guidance_skip", "background_refresh"):
-            if changes.get(name):
-                raise InputError(f"{name}: mode exact does every step in full; set it to 0, or use mode ours")
-        original = cls(
-            num_inference_steps=50,
-            stride=49,
-            tail="drop",
-            join="latent_average",
-            handover="latent",
-            guidance="original_dynamic",
-            mask_latents="nearest",
-            background="black_holes",
-            previous_mask="overwritten",
-            rotary_base="480x720",
-        )
-        return replace(original, **changes)
+        original.check(changes)
+        return replace(cls(), **original.CHOICES | changes)
 
     def __post_init__(self) -> None:
         hints = get_type_hints(type(self))
@@ -109,7 +96,7 @@ class Options:
             raise InputError("tail: anchor needs join: pixel_ramp, and drop needs latent_average (unaligned latents)")
 
     @property
-    def guided(self) -> bool:
+    def do_classifier_free_guidance(self) -> bool:
         """Whether each step also runs the negative prompt."""
         return self.guidance_scale > 1
 
@@ -118,9 +105,9 @@ class Options:
         """Denoising steps that a window takes."""
         return int(self.num_inference_steps * self.strength)
 
-    def plan(self, frames: int, length: int) -> Plan:
+    def schedule(self, frames: int, length: int) -> WindowSchedule:
         """The windows for a clip of `frames` frames; raises InputError when it is shorter than one."""
-        make = anchored_plan if self.tail == "anchor" else original_plan
+        make = anchored_schedule if self.tail == "anchor" else original.original_schedule
         return make(frames, length, self.stride)
 
 
