@@ -15,9 +15,10 @@ from peft import LoraConfig, get_peft_model_state_dict
 from safetensors.torch import load_file, save_file
 
 from relane import fluxfill, noise
+from relane.compose import feather
 from relane.errors import InputError
 from relane.files import write_json
-from relane.fluxfill import MOST_TOKENS, FluxFill, feather, last_sigma, window_for
+from relane.fluxfill import MOST_TOKENS, FluxFill, last_sigma, paint_region
 from simworld.tiny import build
 from simworld.tiny.flux_fill import transformer
 
@@ -82,21 +83,21 @@ def test_a_window_holds_the_whole_mask_in_the_shape_asked_for(shape, corner, ext
     mask = np.zeros(shape, bool)
     top, left = int(corner[0] * shape[0]), int(corner[1] * shape[1])
     mask[top : top + 1 + int(extent[0] * shape[0]), left : left + 1 + int(extent[1] * shape[1])] = True
-    window = window_for(mask, size)
+    region = paint_region(mask, size)
     rows, columns = np.flatnonzero(mask.any(1)), np.flatnonzero(mask.any(0))
-    assert window.top <= rows[0]
-    assert rows[-1] < window.top + window.height
-    assert window.left <= columns[0]
-    assert columns[-1] < window.left + window.width
-    assert window.out_height % 16 == window.out_width % 16 == 0
-    assert abs(window.width * window.out_height - window.height * window.out_width) <= 1 + max(
-        window.out_height, window.out_width
+    assert region.top <= rows[0]
+    assert rows[-1] < region.top + region.height
+    assert region.left <= columns[0]
+    assert columns[-1] < region.left + region.width
+    assert region.model_height % 16 == region.model_width % 16 == 0
+    assert abs(region.width * region.model_height - region.height * region.model_width) <= 1 + max(
+        region.model_height, region.model_width
     )
     frame = np.random.default_rng(0).integers(0, 256, (*shape, 3), dtype=np.uint8)
-    part = window.cut(frame)
-    assert part.shape == (window.out_height, window.out_width, 3)
-    assert window.cut_mask(mask).any()
-    back = window.paste(part, frame)
+    part = region.to_model(frame)
+    assert part.shape == (region.model_height, region.model_width, 3)
+    assert region.mask_to_model(mask).any()
+    back = region.to_source(part, frame)
     assert back.shape == frame.shape
     if size is None:
         assert np.array_equal(back, frame)
@@ -105,14 +106,14 @@ def test_a_window_holds_the_whole_mask_in_the_shape_asked_for(shape, corner, ext
 def test_feathering_stays_inside_the_mask_and_reaches_one() -> None:
     mask = np.zeros((60, 60), bool)
     mask[20:, 20:40] = True
-    weight = feather(mask, 4)
+    weight = feather(mask, 4, inward=True)
     assert (weight[~mask] == 0).all()
     assert (weight[mask] > 0).all()
     assert weight[40, 25] == 1.0
     assert np.allclose(weight[40, 20:25], [0.2, 0.4, 0.6, 0.8, 1.0])
     assert weight[59, 30] == 1.0, "the edge of the picture is no edge of the mask"
-    assert np.array_equal(feather(mask, 0), mask)
-    assert (feather(np.ones((9, 9), bool), 4) == 1).all()
+    assert np.array_equal(feather(mask, 0, inward=True), mask)
+    assert (feather(np.ones((9, 9), bool), 4, inward=True) == 1).all()
 
 
 def test_bad_sizes_are_refused(flux: FluxFill) -> None:
@@ -121,7 +122,7 @@ def test_bad_sizes_are_refused(flux: FluxFill) -> None:
     with pytest.raises(InputError, match="the mask is 70x44, the frame 70x45"):
         flux.paint(FRAME, MASK[1:], PROMPT, rng("a"))
     with pytest.raises(InputError, match="empty"):
-        window_for(np.zeros((20, 20), bool), (16, 16))
+        paint_region(np.zeros((20, 20), bool), (16, 16))
 
 
 sides = st.integers(16, 4400)
@@ -130,22 +131,23 @@ sides = st.integers(16, 4400)
 @given(sides, sides)
 @settings(max_examples=200)
 def test_a_frame_is_painted_at_its_own_size_up_to_a_megapixel_and_a_larger_one_at_about_that(height, width) -> None:
-    window = window_for(np.broadcast_to(np.bool_(True), (height, width)))
-    tokens = window.out_height * window.out_width / 256
-    assert window.out_height % 16 == window.out_width % 16 == 0
+    region = paint_region(np.broadcast_to(np.bool_(True), (height, width)))
+    tokens = region.model_height * region.model_width / 256
+    assert region.model_height % 16 == region.model_width % 16 == 0
     filled = -(-height // 16) * -(-width // 16)
     if filled <= MOST_TOKENS:
-        assert (window.height, window.width) == (window.out_height, window.out_width)
+        assert (region.height, region.width) == (region.model_height, region.model_width)
         assert tokens == filled
         return
     narrow = min(height, width) / max(height, width) < 0.05  # 16 pixels are much of so narrow a picture
     assert narrow or 0.9 * MOST_TOKENS < tokens < 1.1 * MOST_TOKENS
-    assert window.top == window.left == 0
-    assert window.height >= height
-    assert window.width >= width
+    assert region.top == region.left == 0
+    assert region.height >= height
+    assert region.width >= width
     # One scale for both sides, up to the pixel to which the box is rounded up.
     assert (
-        abs(window.width * window.out_height - window.height * window.out_width) <= window.out_height + window.out_width
+        abs(region.width * region.model_height - region.height * region.model_width)
+        <= region.model_height + region.model_width
     )
 
 
@@ -154,8 +156,8 @@ def test_a_frame_is_painted_at_its_own_size_up_to_a_megapixel_and_a_larger_one_a
     [((480, 720), (480, 720)), ((720, 1280), (720, 1280)), ((1080, 1920), (768, 1360)), ((2160, 3840), (768, 1360))],
 )
 def test_common_sizes(frame: tuple[int, int], painted: tuple[int, int]) -> None:
-    window = window_for(np.ones(frame, bool))
-    assert (window.out_height, window.out_width) == painted
+    region = paint_region(np.ones(frame, bool))
+    assert (region.model_height, region.model_width) == painted
 
 
 # FLUX.1-Fill-dev's own schedule.
@@ -174,9 +176,9 @@ def test_the_schedule_leaves_noise_in_large_pictures(height: int, width: int, si
 @given(sides, sides)
 @settings(max_examples=40)
 def test_at_the_size_that_is_painted_the_last_step_leaves_little(height: int, width: int) -> None:
-    window = window_for(np.broadcast_to(np.bool_(True), (height, width)))
+    region = paint_region(np.broadcast_to(np.bool_(True), (height, width)))
     narrow = min(height, width) / max(height, width) < 0.05
-    assert narrow or last_sigma(SCHEDULE, window.out_height, window.out_width, 50) < 0.07
+    assert narrow or last_sigma(SCHEDULE, region.model_height, region.model_width, 50) < 0.07
 
 
 def test_the_last_sigma_is_what_the_pipeline_s_own_loop_comes_to(flux: FluxFill) -> None:
