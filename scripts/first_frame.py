@@ -29,7 +29,7 @@ def parser() -> argparse.ArgumentParser:
     add("--instruction", required=True, help="sentence or 'lane <count> <color> <pattern>'; 'sham' = as they are")
     add("--video", required=True, help="name of the clip; with instruction, seed and try it decides the noise")
     add("--painter", choices=PAINTERS, default=next(iter(PAINTERS)), help="which painter")
-    add("--flux-fill", required=True, help="FLUX.1-Fill folder")
+    add("--flux-fill", default="", help="FLUX.1-Fill folder")
     add("--qwen", default="", help="Qwen2.5-VL folder; may be blank when --caption-refine-iters is 0")
     add("--lora", default="", help="LoRA for FLUX Fill: a safetensors file or a folder with one")
     add("--lora-scale", type=float, default=0.0, help="weight of the LoRA; 0 loads none")

@@ -210,6 +210,11 @@ def test_bad_input_is_named_and_nothing_is_written(tmp_path, tiny, damage, messa
     assert not list(tmp_path.glob("x_*"))
 
 
+def test_a_blank_checkpoint_is_named(tmp_path, tiny):
+    with pytest.raises(InputError, match="--videopainter is blank"):
+        edit_video.main(arguments(tmp_path, tiny, videopainter=""))
+
+
 def test_a_short_clip_names_the_frames_needed(tmp_path, tiny, monkeypatch):
     monkeypatch.setitem(globals(), "FRAMES", 16)
     write_inputs(tmp_path, trapezoid())

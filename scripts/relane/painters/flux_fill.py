@@ -50,6 +50,8 @@ def find(options: Mapping[str, Any]) -> None:
     """Raise InputError unless the folder has all parts of a FLUX Fill pipeline."""
     from relane.fluxfill import check_folder
 
+    if not options["flux_fill"]:
+        raise InputError("--flux-fill is blank: name a FLUX.1-Fill folder")
     check_folder(Path(options["flux_fill"]))
 
 

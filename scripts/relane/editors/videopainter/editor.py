@@ -16,6 +16,7 @@ from relane.editors.videopainter.loading import load_videopainter
 from relane.editors.videopainter.options import options_of
 from relane.editors.videopainter.pipeline import VideoPainter
 from relane.editors.videopainter.text import prompt_embeddings
+from relane.errors import InputError
 from relane.speed import Speed, channels_last, speed_up
 from relane.timer import Timer
 
@@ -83,6 +84,9 @@ def load_editor(options: Mapping[str, Any]) -> Editor:
     Other options: id_lora_scale, offload, device, dtype and those of `relane.speed.Speed`. Raises InputError for a
     folder that does not fit and for what this machine cannot do.
     """
+    for name in ("cogvideox", "videopainter"):
+        if not options[name]:
+            raise InputError(f"--{name} is blank: name the checkpoint's folder")
     pipeline = load_videopainter(
         options["cogvideox"],
         options["videopainter"],
