@@ -24,7 +24,7 @@ LAST_T0_US = max(T0_US)  # a clip's window may end here
 def clip_flags(wildcards) -> str:
     """The clip section; only a clip that can be driven has an instant to end its window at."""
     of_driven = {} if wildcards.video in DRIVABLE else {"anchor": "start", "frame_choice": "nearest"}
-    return relane_config.flags({**IDENTITY["clip"], **of_driven}, leave_out=("t0_us",))
+    return arguments.flags({**IDENTITY["clip"], **of_driven}, leave_out=("t0_us",))
 
 
 def clip_instant(wildcards) -> int | None:

@@ -16,8 +16,6 @@ import sys
 sys.path.insert(0, str(Path(workflow.basedir) / "scripts"))
 
 from relane import arms as relane_arms
-from relane import config as relane_config
-from relane import config_check
 from relane import edited as relane_edited
 from relane import instructions as relane_instructions
 from relane import layout
@@ -25,6 +23,9 @@ from relane import optional as relane_optional
 from relane import origin
 from relane import paths as relane_paths
 from relane.addresses import hide, hide_all
+from relane.config import arguments, checks, reading
+from relane.config.sections.clip import Clip as ClipSection
+from relane.config.sections.plan import DrivePlan
 from relane.digest import code_digest, lora_digest, weights_digest
 from relane.errors import InputError
 from relane.drivers import DRIVERS, driver_module, sights
@@ -56,8 +57,8 @@ def stamp_run() -> None:
 def read_inputs() -> tuple[dict[str, Clip], dict[str, str]]:
     """The clips by video name and the instructions' texts by slug; nothing here asks the network."""
     given = workflow.config_settings.config_args or []
-    relane_config.take_words(config, given=relane_config.words_given(given))
-    relane_config.validate(config)
+    reading.take_words(config, given=reading.words_given(given))
+    reading.validate(config)
     # From here on no address holds a login or token: those go to the jobs by the environment alone.
     config.update(hide_all(dict(config)))
     relane_paths.find_paths(config, Path(workflow.basedir))
@@ -89,40 +90,41 @@ def read_edited() -> dict[tuple[str, str], relane_edited.EditedFile]:
 try:
     CLIPS, INSTRUCTIONS = read_inputs()
     # Videos with ego motion, of cameras that a driving model reads.
+    checks.check_drivers(config)
     SIGHTS = sights(config)
     READ = {camera for sight in SIGHTS.values() for camera in sight.cameras}
     DRIVABLE = [video for video, clip in CLIPS.items() if clip.drivable and clip.camera in READ]
-    EDITOR = "videopainter"
+    EDITOR = next(iter(EDITORS))
     MADE_HERE = relane_arms.arms_of(config["arms"], INSTRUCTIONS, EDITOR)
     EXTERNAL = read_edited()
     ARMS = relane_arms.arms_of(config["arms"], INSTRUCTIONS, EDITOR, external=[arm for arm, _ in EXTERNAL])
     EDIT_ARMS = [name for name, arm in ARMS.items() if arm.painted]
     EXTERNAL_ARMS = [name for name in ARMS if name not in MADE_HERE]
     if workflow.is_main_process:
-        config_check.check(config, CLIPS, EDIT_ARMS, list(ARMS), LOCAL)
+        checks.check(config, CLIPS, EDIT_ARMS, list(ARMS), LOCAL)
 except InputError as error:
     raise WorkflowError(str(error)) from None
 
 # What a job is: the configuration without what says only where things lie and run. `params:` are made of it; of the rest
 # a rule reads {config[...]} in `shell:`, which Snakemake does not compare.
-IDENTITY = relane_config.identity(config)
+IDENTITY = reading.identity(config)
 
 # Model scripts run on a GPU of their own, in a worker that keeps their models (docs/workers.md). Rules name it in `shell:`
 # and never in `params:`: where a job runs is no reason to run it again.
 ON_GPU = " ".join(
     [shlex.quote(PYTHON), shlex.quote(str(SCRIPTS / "on_gpu.py")), f"--owner={OWNER}"]
-    + [relane_config.flags(config["workers"])]
+    + [arguments.flags(config["workers"])]
 )
 
 # The same for scripts that need none: both write into a stage's JSON what made it.
 RECORDED = f"{shlex.quote(PYTHON)} {shlex.quote(str(SCRIPTS / 'recorded.py'))}"
 
 # What becomes of a source that cannot be used is no reason to use another one again.
-RECORD_FAILURES = relane_config.flags({"record_failures": config["clip"]["record_failures"]})
+RECORD_FAILURES = arguments.flags({"record_failures": config["clip"]["record_failures"]})
 
 RUN = config["run"]
 # The instants to plan at.
-T0_US = config_check.instants(config["clip"])
+T0_US = ClipSection.of(config["clip"]).instants
 
 
 wildcard_constraints:
@@ -173,7 +175,7 @@ def as_inputs(files: list[str]) -> list[str]:
 
 def flags(section: str, leave_out: tuple[str, ...] = ()):
     """One section of the configuration as a script's flags, without what is no reason to run again."""
-    return as_is(relane_config.flags(IDENTITY[section], leave_out))
+    return as_is(arguments.flags(IDENTITY[section], leave_out))
 
 
 def code(script: str | Path, *modules: str) -> str:
@@ -229,7 +231,7 @@ def source_flags(video: str) -> str:
     clip = CLIPS[video]
     uri, pai_root = (origin.local_path(place) or place for place in (clip.uri, clip.pai_root))
     source = {"clip_id": clip.clip_id, "camera": clip.camera, "uri": uri, "pai_root": pai_root}
-    return relane_config.flags({**{k: v for k, v in source.items() if v}, "checksum": clip.checksum or None})
+    return arguments.flags({**{k: v for k, v in source.items() if v}, "checksum": clip.checksum or None})
 
 
 @functools.cache
@@ -252,7 +254,7 @@ def driven_content(wildcards) -> str:
 def check_edits() -> None:
     """Stop the plan where clips of these settings cannot be edited; asked only where something is to be."""
     try:
-        config_check.check_edits(config)
+        checks.check_edits(config)
     except InputError as error:
         raise WorkflowError(str(error)) from None
 
@@ -264,8 +266,8 @@ def check_checkpoints() -> None:
         try:
             if config["workers"]["enabled"]:
                 places.folder()
-            rules_to_come = config_check.to_come(config, planned, EDIT_ARMS, CLIPS)
-            config_check.check_checkpoints(config, rules_to_come)
+            rules_to_come = checks.to_come(config, planned, EDIT_ARMS, CLIPS)
+            checks.check_checkpoints(config, rules_to_come)
             relane_optional.check_packages(config, rules_to_come)
         except InputError as error:
             raise WorkflowError(str(error)) from None

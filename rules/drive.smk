@@ -12,8 +12,6 @@ wildcard_constraints:
     rollout=r"t0_[0-9]+(?:_shared)?",
 
 
-# Keys of `drive` that say what is driven, and not how.
-DRIVE_PLAN = ("enabled", "together", "reasoning", "videos", "video_name", "videos_start_us")
 # Said once, where the run is planned, and not by every job that reads this file again.
 if config["drive"]["enabled"] and workflow.is_main_process:
     for left_out in not_driven(CLIPS.values(), READ):
@@ -62,7 +60,7 @@ def external_flags(wildcards) -> str:
     external_files(wildcards)
     file = EXTERNAL[wildcards.external, wildcards.video]
     source = {"uri": file.uri, "checksum": file.checksum, "video_json": file.sidecar}
-    return relane_config.flags({**source, "clip_id": file.clip_id, "camera": file.camera})
+    return arguments.flags({**source, "clip_id": file.clip_id, "camera": file.camera})
 
 
 @functools.cache
@@ -160,7 +158,7 @@ rule drive_arm:
         checkpoint=lambda wildcards: config["checkpoints"][driver_module(wildcards.driver).CHECKPOINT],
         module=lambda wildcards: DRIVERS[wildcards.driver],
     params:
-        flags=flags("drive", leave_out=DRIVE_PLAN),
+        flags=flags("drive", leave_out=tuple(DrivePlan.model_fields)),
         pai_root=pai_root_of,
         data=driven_content,
         arms=lambda wildcards: wildcards.arm,
@@ -169,7 +167,7 @@ rule drive_arm:
         t0_us=lambda wildcards: layout.instant_of(wildcards.rollout),
         frame_choice=IDENTITY["clip"]["frame_choice"],
         reasoning=reasoning_of,
-        reasoning_from=lambda wildcards, input: relane_config.flags({"reasoning_from": str(input.original) or None}),
+        reasoning_from=lambda wildcards, input: arguments.flags({"reasoning_from": str(input.original) or None}),
         weights=lambda wildcards: json.dumps(checkpoint_digests([driver_module(wildcards.driver).CHECKPOINT])),
         records=lambda wildcards, output: record_flags(output.results),
         code=lambda wildcards: code("drive.py", DRIVERS[wildcards.driver]),
@@ -292,7 +290,7 @@ rule effects:
     priority: 30
     params:
         flags=flags("effects"),
-        failures=lambda wildcards, input: relane_config.flags({"failures": str(input.skipped) or None}),
+        failures=lambda wildcards, input: arguments.flags({"failures": str(input.skipped) or None}),
         reason=no_driving_reason(),
         code=code("effects.py"),
     shell:

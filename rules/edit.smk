@@ -8,13 +8,10 @@ OUTPUTS: results/{run}/vp/{instruction}/{video}/{video}_first_frame.png, .json, 
 """
 
 PAINTER, PAINTER_MODULE = next(iter(PAINTERS.items()))
-PAINTER_FOLDERS = relane_config.flags(
-    {name: config["checkpoints"][name] for name in painter_module(PAINTER).CHECKPOINTS}
-)
-# The editor of this run, its module, and the checkpoints that it loads: what they hold is its identity, not where they lie.
-EDITOR, EDITOR_MODULE = next(iter(EDITORS.items()))
-EDITOR_LOADS = editor_module(EDITOR).CHECKPOINTS
-EDITOR_FOLDERS = relane_config.flags({name: config["checkpoints"][name] for name in EDITOR_LOADS})
+PAINTER_FOLDERS = arguments.flags({name: config["checkpoints"][name] for name in painter_module(PAINTER).CHECKPOINTS})
+# The module of the run's editor, and the checkpoints that it loads: what they hold is its identity, not where they lie.
+EDITOR_MODULE, EDITOR_LOADS = EDITORS[EDITOR], editor_module(EDITOR).CHECKPOINTS
+EDITOR_FOLDERS = arguments.flags({name: config["checkpoints"][name] for name in EDITOR_LOADS})
 
 
 def instruction_text(wildcards) -> str:

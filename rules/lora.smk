@@ -8,7 +8,6 @@ OUTPUTS: results/lora/{lora}/pytorch_lora_weights.safetensors   loads in FluxFil
 """
 
 LORA = layout.LORA
-LORA_REGION = ("region", "dilate_size", "corridor_width", "corridor_unit", "camera_height")
 
 
 wildcard_constraints:
@@ -47,10 +46,7 @@ rule train_lora:
         folder=subpath(output.weights, parent=True),
         flags=flags("lora"),
         # Training sees what painting will: the same part of the road, with the same hole.
-        painting=relane_config.flags(
-            {key: config["region"][key] for key in LORA_REGION}
-            | {"keep_masked_pixels": config["first_frame"]["keep_masked_pixels"]}
-        ),
+        painting=arguments.flags(config["region"] | {"keep_masked_pixels": config["first_frame"]["keep_masked_pixels"]}),
         weights=weights("flux_fill"),
         code=code("train_lora.py"),
     shell:

@@ -6,7 +6,7 @@ OUTPUTS: results/{run}/report/index.html with its media, results/{run}/provenanc
 
 ALL_VIDEOS = list(CLIPS)
 ARM_NAMES = list(ARMS)
-CONFIG_RECORD = relane_config.canonical(config)
+CONFIG_RECORD = reading.canonical(config)
 
 
 def run_identity() -> dict:
@@ -36,7 +36,7 @@ rule provenance:
     log:
         "logs/{run}/provenance.log",
     params:
-        config=lambda wildcards: relane_config.canonical(run_identity()),
+        config=lambda wildcards: reading.canonical(run_identity()),
         weights=weights(*config["checkpoints"]),
         code=code("provenance.py"),
     shell:

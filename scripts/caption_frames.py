@@ -9,6 +9,8 @@ import time
 from pathlib import Path
 
 from relane import cli
+from relane.config.arguments import add_options
+from relane.config.sections.captioning import Captioning
 
 # What `load` reads: a warm worker keeps the models for items that agree in these (relane.warm).
 LOADS = ("qwen", "device", "dtype")
@@ -21,11 +23,8 @@ def parser() -> argparse.ArgumentParser:
     add = options.add_argument
     add("--items", nargs="+", type=Path, required=True, help="folders with record.json, image.png, mask.png")
     add("--qwen", required=True, help="folder of a Qwen2.5-VL checkpoint")
-    add("--batch-size", type=int, default=8, help="frames a call")
-    add("--caption-max-tokens", type=int, default=64, help="longest reply")
-    add("--crop", type=cli.true_or_false, default=True, help="show the model only the box around the road")
+    add_options(options, Captioning)
     add("--device", default="auto", help="auto, cpu, cuda, cuda:N, or all (layers over every GPU)")
-    add("--dtype", default="bfloat16", choices=("float32", "bfloat16"))
     add("--output", required=True, type=Path, help="JSON with a caption for each kept item")
     return options
 

@@ -10,7 +10,8 @@ from pathlib import Path
 from typing import Any
 
 from relane import cli
-from relane.road_settings import POINTS, Cleaning, parse_points
+from relane.config.arguments import add_options
+from relane.config.sections.sam2 import Sam2
 
 # What `load` reads: a warm worker keeps the models for items that agree in these (relane.warm).
 LOADS = ("checkpoint", "device", "dtype")
@@ -23,19 +24,10 @@ def parser() -> argparse.ArgumentParser:
     add = options.add_argument
     add("--frames", type=Path, required=True, help="folder with frames.json and frame<n>.png of one video")
     add("--numbers", type=int, nargs="+", required=True, help="numbers of the frames, from 1")
-    add(
-        "--points",
-        default=str([list(point) for point in POINTS]),
-        help="JSON list of [x, y] on the road, fractions of the picture",
-    )
-    add("--negative-points", default="[]", help="JSON list of [x, y] off the road")
-    add("--close-holes", type=int, default=15, help="fill holes in the mask up to this many pixels wide")
-    add("--dilate", type=int, default=0, help="grow the mask by a square of this many pixels")
-    add("--bonnet", type=float, default=0.0, help="fraction of the height, at the bottom, that is never road")
-    add("--min-coverage", type=float, default=0.01, help="drop a frame whose mask covers less of it than this")
+    # A few pictures a job: compiling the model would cost more than it saves.
+    add_options(options, Sam2, leave_out=("vos_optimized",))
     add("--checkpoint", required=True, help="folder of a SAM2 checkpoint")
     add("--device", default="auto", help="auto, cpu, cuda or cuda:N")
-    add("--dtype", default="float32", choices=("float32", "bfloat16"))
     add("--output", required=True, type=Path, help="folder for the items' folders; others in it are left alone")
     return options
 
@@ -44,7 +36,6 @@ def load(args: argparse.Namespace):
     """The road segmenter."""
     from relane.segmentation import RoadSegmenter
 
-    # A few pictures a job: compiling the model would cost more than it saves.
     return RoadSegmenter(args.checkpoint, args.device, args.dtype, vos_optimized=False)
 
 
@@ -52,12 +43,11 @@ def run(args: argparse.Namespace, segmenter) -> None:
     """Write the items' folders. Raises InputError on a broken folder of frames or a bad flag, before the first."""
     from relane.files import read_json
 
-    settings = parse_points(args.points, "points"), parse_points(args.negative_points, "negative_points")
-    cleaning = Cleaning(args.close_holes, args.dilate, args.bonnet)
+    settings = Sam2.of(args)
     taken = read_json(args.frames / "frames.json")
     for number in args.numbers:
         record = {key: taken[key] for key in ("video", "uri", "chunk")} | {"frame": number}
-        write_item(args, record, taken, lambda image: segmenter.image(image, *settings, cleaning))
+        write_item(args, record, taken, lambda image: segmenter.image(image, *settings.prompts(), settings))
 
 
 def write_item(args: argparse.Namespace, record: dict[str, Any], taken: dict[str, Any], road_of) -> None:

@@ -9,6 +9,8 @@ import argparse
 from pathlib import Path
 
 from relane import cli
+from relane.config.arguments import add_options
+from relane.config.sections.captioning import Captioning
 from relane.csvfile import read_csv
 from relane.errors import InputError
 
@@ -27,10 +29,8 @@ def parser() -> argparse.ArgumentParser:
     masks.add_argument("--masks", type=Path, help="folder of masks, named as the pictures (any picture ending)")
     masks.add_argument("--mask-shape", choices=("rectangle", "brush"), help="draw masks of this shape")
     add("--seed", type=int, default=42, help="of the drawn masks")
-    add("--batch-size", type=int, default=8, help="pictures a call of Qwen")
-    add("--caption-max-tokens", type=int, default=64, help="longest reply of Qwen")
+    add_options(options, Captioning, leave_out=("crop",))
     add("--device", default="auto", help="auto, cpu, cuda, cuda:N, or all (layers over every GPU)")
-    add("--dtype", default="bfloat16", choices=("float32", "bfloat16"))
     add("--output", required=True, type=Path, help="the dataset's folder")
     return options
 

@@ -19,13 +19,16 @@ from typing import TYPE_CHECKING, Any
 
 from relane import cli, memory
 from relane.arms import COMMON_NOISE, ORIGINAL
+from relane.config.arguments import add_options
+from relane.config.sections.clip import Clip
+from relane.config.sections.driving import Driving
 from relane.drivers import DRIVERS, driver_module
 from relane.errors import InputError, UndrivableError
 
 if TYPE_CHECKING:
+    from relane import pai
     from relane.drivers import Answer, Driver
     from relane.drivers.scene import Scene
-    from relane.pai import Clip
 
 # What `load` reads: a warm worker keeps the models for items that agree in these (relane.warm).
 LOADS = ("driver", "checkpoint", "device", "dtype")
@@ -51,33 +54,12 @@ def parser() -> argparse.ArgumentParser:
     add("--editor", nargs="*", default=[], help="what edited each arm, for the record: a backend, external or none")
     add("--driver", choices=DRIVERS, default=next(iter(DRIVERS)), help="which driving model")
     add("--checkpoint", required=True, help="its checkpoint folder")
-    add("--cameras", type=int, choices=(4, 7), default=4, help="7 is outside the model's training")
-    add("--num-traj-samples", type=int, default=6, help="K, paths sampled in one batched call")
-    add("--top-p", type=float, default=0.98, help="nucleus of the reasoning's sampling")
-    add("--temperature", type=float, default=0.6, help="temperature of the reasoning's sampling")
-    add("--max-generation-length", type=int, default=256, help="longest reasoning in tokens")
-    add("--diffusion-steps", type=int, default=0, help="Euler steps of the flow; 0: as the checkpoint says")
-    add("--t0-us", type=int, default=5_100_000, help="planning time on the data set's clock, microseconds")
+    add_options(p, Driving)
+    add("--t0-us", type=int, default=Clip().t0_us, help="planning time on the data set's clock, microseconds")
     add("--reasoning", choices=("free", "shared"), default="free", help="shared: the original arm's words for all arms")
     add("--reasoning-from", help="inference JSON of the original arm, for --reasoning shared")
-    add("--allow-late-frames", type=cli.true_or_false, default=False, help="take frames over half a period off")
-    add(
-        "--frame-choice",
-        choices=("before", "nearest"),
-        default="before",
-        help="before: the last frame at or before each instant, as the data set's loader does; nearest: the nearest",
-    )
-    add(
-        "--allow-repeated-frames",
-        type=cli.true_or_false,
-        default=False,
-        help="drive videos of fewer than 10 frames a second, whose frames serve two slots or are off the model's clock",
-    )
-    add("--save-frames", choices=("edited", "all"), default="edited", help="cameras whose frames go into --vis-data")
-    add("--record-failures", type=cli.true_or_false, default=False, help="true: a clip's own fault is a record")
-    add("--seed", type=int, default=42, help="part of every noise key")
+    add_options(p, Clip, only=("frame_choice",))
     add("--device", default="auto", help="auto, cpu, cuda or cuda:N")
-    add("--dtype", choices=("float32", "bfloat16"), default="bfloat16", help="of the network's weights")
     add("--output", nargs="+", required=True, help="inference JSON to write")
     add("--vis-data", nargs="+", required=True, help="NPZ to write: paths, truth, history, frames")
     return p
@@ -131,14 +113,14 @@ def _drive(args: argparse.Namespace, arms: list[argparse.Namespace], models: Mod
     """Record and arrays of each arm; an arm that cannot be driven has a record that says why, and no arrays."""
     import functools
 
+    from relane import pai
     from relane.drivers.records import read_words, vis_data
-    from relane.pai import Clip, open_dataset
     from relane.timer import Timer
 
     memory.reset_gpu_peaks()
     timer = Timer()
     with timer("read"):
-        clip = functools.cache(lambda: Clip(open_dataset(args.pai_root), args.clip_id))
+        clip = functools.cache(lambda: pai.Clip(pai.open_dataset(args.pai_root), args.clip_id))
         found = [_scene(arm, clip) for arm in arms]
         words = None
         if args.reasoning == "shared" and args.reasoning_from:
@@ -163,7 +145,7 @@ def _drive(args: argparse.Namespace, arms: list[argparse.Namespace], models: Mod
         yield record | {"arms_in_call": together}, vis_data(scene, answer, args.save_frames)
 
 
-def _scene(args: argparse.Namespace, clip: "Callable[[], Clip]") -> "Scene | UndrivableError":
+def _scene(args: argparse.Namespace, clip: "Callable[[], pai.Clip]") -> "Scene | UndrivableError":
     """What an arm shows the model; where its clip cannot be driven at t0, the reason, if it is to be recorded."""
     from relane.drivers.scene import FrameRules, assemble
 
@@ -194,8 +176,6 @@ def check(args: argparse.Namespace) -> None:
         raise InputError(
             f"--clip-jsons: {len(args.clip_jsons)} given for {len(args.videos) // arms} --videos; give one each"
         )
-    if args.num_traj_samples < 1:
-        raise InputError(f"num_traj_samples is {args.num_traj_samples}: at least one path must be sampled")
     if args.reasoning == "shared" and arms > 1:
         raise InputError("--reasoning shared: the original arm's words are another arm's input; drive one arm a call")
     if args.reasoning == "shared" and not args.reasoning_from and args.arm != [ORIGINAL]:

@@ -9,6 +9,9 @@ import argparse
 from typing import TYPE_CHECKING
 
 from relane import cli
+from relane.config.arguments import add_options
+from relane.config.sections.speed import Speed
+from relane.config.sections.video import Video
 from relane.editors import EDITORS, editor_module
 
 if TYPE_CHECKING:
@@ -16,14 +19,13 @@ if TYPE_CHECKING:
 
 # What `load` reads: a warm worker keeps the models for items that agree in these (relane.warm).
 LOADS = ("editor", "cogvideox", "videopainter", "videopainter_id", "id_lora_scale", "offload", "device", "dtype")
-LOADS += ("compile", "attention_backend", "fuse_projections", "channels_last", "fp8")
+LOADS += tuple(Speed.model_fields)
 LESS_MEMORY = "video.background_refresh: 0, video.vae_tiling: true, video.offload: model, then sequential"
 
 
 def parser() -> argparse.ArgumentParser:
     """The command line; config keys of the same name with underscores."""
     p = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    add = p.add_argument
     files = p.add_argument_group("files").add_argument
     files("--clip", required=True, help="the clip, MP4")
     files("--clip-json", required=True, help="its record (video, fps, frames, width, height)")
@@ -41,39 +43,10 @@ def parser() -> argparse.ArgumentParser:
     files("--text-cache", default="", help="folder of prompt embeddings, shared between runs; blank: none")
     files("--posterior-cache", default="", help="folder of the VAE's statistics of source windows; blank: none")
 
+    add = p.add_argument
     add("--editor", choices=EDITORS, default=next(iter(EDITORS)), help="which video editor")
-    add("--mode", choices=("ours", "exact"), default="ours", help="ours: with the repairs; exact: the original's ways")
-    add("--num-inference-steps", type=int, default=70, help="denoising steps a window")
-    add("--guidance-scale", type=float, default=6.0, help="classifier-free guidance; at most 1: off")
-    add("--strength", type=float, default=1.0, help="below 1: start from the noised source, with that share of steps")
-    add("--seed", type=int, default=42, help="noise is keyed by it and the clip, not by the instruction")
-    add("--stride", type=int, default=40, help="frames from window to window at most; a multiple of 4 in mode ours")
-    add("--conditioning-scale", type=float, default=1.0, help="weight of the branch")
-    add("--prev-clip-weight", type=float, default=0.0, help="0 to 1: attention to the previous window's last step")
-    add("--replace-gt", type=cli.true_or_false, default=True, help="paste the source's background latents each step")
-    add("--mask-add", type=cli.true_or_false, default=True, help="the branch acts on the background's tokens only")
-    add("--first-frame-gt", type=cli.true_or_false, default=True, help="keep the given first frame as it is")
-    add("--hole-value", type=float, default=0.0, help="what the branch sees in the hole: 0 grey, -1 black")
-    add("--sampler", choices=("dpm", "ddim"), default="dpm", help="CogVideoX's DPM or DDIM scheduler")
-    add("--negative-prompt", default="", help="what guidance leads away from")
-    add("--id-lora-scale", type=float, default=1.0, help="scale of the VideoPainterID LoRA")
-    add("--fit", choices=("crop", "letterbox", "squash"), default="crop", help="what of the frame the model sees")
-    add("--mask-feather", type=int, default=8, help="pixels over which the result fades into the source")
-    add("--color-match", type=cli.true_or_false, default=False, help="shift the result's colour to meet at the seam")
-    add("--share-posteriors", type=cli.true_or_false, default=True, help="use --posterior-cache; same result")
-    add("--crf", type=int, default=18, help="H.264 quality of the videos, 0 (lossless) to 51")
-    add("--first-block-cache", type=float, default=0.0, help="threshold of diffusers' FirstBlockCache; 0: off")
-    add("--guidance-skip", type=float, default=0.0, help="share of the steps that leave out the negative prompt")
-    add("--background-refresh", type=int, default=0, help="steps from one look at the background to the next; 0: all")
-    add("--vae-tiling", type=cli.true_or_false, default=False, help="run the VAE in tiles, for less memory")
-    add("--compile", type=cli.true_or_false, default=False, help="torch.compile the transformers' blocks")
-    add("--attention-backend", default="", help="flash_4, or of diffusers' dispatcher; blank: PyTorch's own")
-    add("--fuse-projections", type=cli.true_or_false, default=False, help="one product for query, key and value")
-    add("--channels-last", type=cli.true_or_false, default=False, help="the VAE's weights with channels innermost")
-    add("--fp8", type=cli.true_or_false, default=False, help="the blocks' products in 8-bit floats (needs torchao)")
-    add("--offload", choices=("none", "model", "sequential"), default="none", help="what waits in host memory")
+    add_options(p, Video)
     add("--device", default="auto", help="auto, cpu, cuda or cuda:N")
-    add("--dtype", choices=("float32", "bfloat16"), default="bfloat16", help="of weights and activations")
     return p
 
 

@@ -5,9 +5,10 @@ inferences may stand in a file, one path a line, given as @FILE.
 """
 
 import argparse
-import json
 
 from relane import cli
+from relane.config.arguments import add_options
+from relane.config.sections.effects import Effects
 from relane.csvfile import csv_text
 from relane.errors import InputError
 
@@ -18,20 +19,8 @@ def parser() -> argparse.ArgumentParser:
     add = p.add_argument
     add("--inferences", nargs="*", default=[], help="inference JSONs of all arms and clips; @FILE reads a list")
     add("--run", required=True, help="name of the run, for the titles")
-    add("--bootstrap", type=int, default=10_000, help="draws of bootstrap and sign flips (default: %(default)s)")
-    add("--seed", type=int, default=42, help="of all random draws (default: %(default)s)")
+    add_options(p, Effects)
     add("--failures", help="a file that lists failed rollouts, one a line: name, then why")
-    add(
-        "--action-unchanged",
-        default="[]",
-        help="JSON list of edit arms that leave the right action as it was, so that the recorded future stays valid",
-    )
-    add(
-        "--equivalence-margin-m",
-        type=float,
-        default=0.1,
-        help="metres: a clip whose paths stay within it on average counts as not moved (default: %(default)s)",
-    )
     add("--no-driving-reason", default="", help="why there are no rollouts; written in place of results")
     add("--csv", required=True, help="a row per clip and arm")
     add("--json", required=True, help="summary per arm, notes, settings")
@@ -48,9 +37,7 @@ def run(args: argparse.Namespace) -> None:
     from relane.files import atomic_folder, read_json, write_json, write_text
     from relane.runreport import off_clock, run_report
 
-    if args.bootstrap < 100:
-        raise InputError(f"bootstrap is {args.bootstrap}: an interval needs at least 100 draws, better 10000")
-    unchanged = _names(args.action_unchanged)
+    unchanged = args.action_unchanged
     found = [(path, read_rollout(path)) for path in args.inferences if path]
     rollouts = [rollout for _, rollout in found if rollout is not None]
     order = arm_order(rollout.arm for rollout in rollouts)
@@ -77,16 +64,6 @@ def run(args: argparse.Namespace) -> None:
     write_json(args.json, summary)
     write_json(args.summary, records + failed)
     write_text(args.report, run_report(args.run, records, failures, reason))
-
-
-def _names(text: str) -> list[str]:
-    try:
-        names = json.loads(text)
-    except ValueError:
-        names = None
-    if not isinstance(names, list) or not all(isinstance(name, str) for name in names):
-        raise InputError(f'action_unchanged is {text!r}: give a JSON list of arms, such as ["double-white-solid"]')
-    return names
 
 
 def _known(unchanged: list[str], arms: list[str]) -> None:

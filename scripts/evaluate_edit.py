@@ -10,6 +10,8 @@ import time
 from pathlib import Path
 
 from relane import cli, memory
+from relane.config.arguments import add_options
+from relane.config.sections.quality import Quality
 from relane.errors import InputError
 
 # What `load` reads: a warm worker keeps the models for items that agree in these (relane.warm).
@@ -30,7 +32,7 @@ def parser() -> argparse.ArgumentParser:
     p.add_argument("--clip-temporal-model", default="", help="CLIP folder for temporal consistency; the same")
     p.add_argument("--lpips-weights", default="", help="folder of squeezenet1_1, alexnet or vgg16 weights; the same")
     p.add_argument("--device", default="auto", help="auto, cpu, cuda or cuda:N (auto: cuda when there is one)")
-    p.add_argument("--dtype", choices=("float32", "bfloat16"), default="float32", help="of the CLIP models")
+    add_options(p, Quality)
     p.add_argument("--text", required=True, help="output: the table")
     p.add_argument("--json", required=True, help="output: the figures")
     return p

@@ -13,6 +13,8 @@ from typing import Any
 
 from relane import cli
 from relane.addresses import hide, reveal
+from relane.config.arguments import add_options
+from relane.config.sections.encoding import Encoding
 from relane.errors import InputError
 
 
@@ -28,7 +30,7 @@ def parser() -> argparse.ArgumentParser:
     p.add_argument("--camera", required=True, help="camera that the video shows")
     p.add_argument("--start-us", type=int, default=0, help="time of the first frame where no JSON says it")
     p.add_argument("--clip-json", default="", help="sidecar of the clip that the video shows; blank: not compared")
-    p.add_argument("--crf", type=int, default=18, help="H.264 quality where it is written anew, 0 (lossless) to 51")
+    add_options(p, Encoding)
     p.add_argument("--output", required=True, help="the video, MP4")
     p.add_argument("--sidecar", required=True, help="clip, camera, times, source, SHA-256, JSON")
     return p

@@ -12,6 +12,8 @@ from pathlib import Path
 from typing import Any
 
 from relane import cli
+from relane.config.arguments import add_options
+from relane.config.sections.workers import Workers
 from relane.warm import client, lease
 
 
@@ -19,9 +21,7 @@ def parser() -> argparse.ArgumentParser:
     """The command line; config keys of section `workers` with dashes."""
     options = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     add = options.add_argument
-    add("--enabled", type=cli.true_or_false, default=True, help="keep models loaded in a worker process (%(default)s)")
-    add("--idle-seconds", type=float, default=300, help="a worker leaves after so long without work (%(default)s)")
-    add("--cpu-slots", type=int, default=2, help="workers at once where there is no GPU (%(default)s)")
+    add_options(options, Workers)
     add("--owner", type=int, default=0, help="id of the process that no worker outlives, such as Snakemake's; 0: none")
     add(
         "--record",

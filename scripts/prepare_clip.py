@@ -22,7 +22,8 @@ import numpy as np
 
 from relane import cli, clips, foreign
 from relane.addresses import hide
-from relane.clip_settings import check_lengths
+from relane.config.arguments import add_options
+from relane.config.sections.clip import Clip
 from relane.errors import FetchError, InputError, UndrivableError
 from relane.files import sha256_file, write_json, write_text
 from relane.video import write_video
@@ -31,34 +32,17 @@ from relane.video import write_video
 def parser() -> argparse.ArgumentParser:
     """The command line; config keys of the same name with underscores."""
     p = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    p.add_argument("--uri", type=hide, default="", help="the MP4 (path or URL), or a PhysicalAI-AV camera chunk zip; "
-                   "blank: streamed from --pai-root")  # fmt: skip
-    p.add_argument("--pai-root", default="", help="PhysicalAI-AV folder or hf://repo@revision; blank: no ego motion")
-    p.add_argument("--clip-id", required=True)
-    p.add_argument("--camera", required=True)
-    p.add_argument("--checksum", default="", help="<algorithm>:<value> of the clip sheet; blank: not checked")
-    p.add_argument("--fps", type=float, default=10.0, help="frames per second of the clip")
-    p.add_argument("--max-frames", type=int, default=150, help="at most this many frames")
-    p.add_argument("--min-frames", type=int, default=1, help="fewer than this many frames is an error")
-    p.add_argument(
-        "--anchor", choices=("start", "t0"), default="start", help="the first frames, or the window up to t0"
-    )
-    p.add_argument("--t0-us", type=int, default=5_100_000, help="planning instant, microseconds on the source's clock")
-    p.add_argument(
-        "--frame-choice",
-        choices=("before", "nearest"),
-        default="before",
-        help="of a clip that is driven: the last frame at or before each instant, or the nearest",
-    )
-    p.add_argument("--crf", type=int, default=18, help="H.264 quality, 0 (lossless) to 51")
-    p.add_argument(
-        "--record-failures", type=cli.true_or_false, default=False, help="true: an unusable source is a record"
-    )
-    p.add_argument(
-        "--last-attempt", type=cli.true_or_false, default=True, help="false: what may pass is not recorded yet"
-    )
-    p.add_argument("--output", required=True, help="the clip, MP4")
-    p.add_argument("--sidecar", required=True, help="its record, JSON")
+    add = p.add_argument
+    add("--uri", type=hide, default="", help="the MP4 (path or URL), or a camera chunk zip; blank: from --pai-root")
+    add("--pai-root", default="", help="PhysicalAI-AV folder or hf://repo@revision; blank: no ego motion")
+    add("--clip-id", required=True)
+    add("--camera", required=True)
+    add("--checksum", default="", help="<algorithm>:<value> of the clip sheet; blank: not checked")
+    add("--t0-us", type=int, default=Clip().t0_us, help="planning instant, microseconds on the source's clock")
+    add_options(p, Clip, leave_out=("t0_us",))
+    add("--last-attempt", type=cli.true_or_false, default=True, help="false: what may pass is not recorded yet")
+    add("--output", required=True, help="the clip, MP4")
+    add("--sidecar", required=True, help="its record, JSON")
     return p
 
 
@@ -67,7 +51,7 @@ def run(args: argparse.Namespace) -> None:
 
     Where failures are to be recorded, both are, and say so; what may pass is recorded at the last attempt only.
     """
-    check_lengths(args.fps, args.max_frames, args.min_frames)
+    Clip.of(args)
     # It stands for both files: cut off, no new clip stands beside an old record.
     Path(args.sidecar).unlink(missing_ok=True)
     try:
@@ -115,10 +99,10 @@ def with_times(args: argparse.Namespace, source: clips.Source) -> tuple[clips.So
     """
     if source.times_us is not None or not args.pai_root:
         return source, ""
-    from relane.pai import Clip, open_dataset
+    from relane import pai
 
     try:
-        times = Clip(open_dataset(args.pai_root), args.clip_id).times(args.camera)
+        times = pai.Clip(pai.open_dataset(args.pai_root), args.clip_id).times(args.camera)
     except UndrivableError:  # of no matter for the edit; the driving stage names it
         times = None
     if times is None:

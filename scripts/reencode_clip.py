@@ -3,6 +3,8 @@
 import argparse
 
 from relane import cli
+from relane.config.arguments import add_options
+from relane.config.sections.encoding import Encoding
 from relane.video import iter_frames, probe, write_video
 
 
@@ -10,7 +12,7 @@ def parser() -> argparse.ArgumentParser:
     """The command line."""
     p = argparse.ArgumentParser(description=__doc__)
     p.add_argument("--clip", required=True, help="the clip, MP4")
-    p.add_argument("--crf", type=int, default=18, help="H.264 quality, 0 (lossless) to 51; as for the edits")
+    add_options(p, Encoding)
     p.add_argument("--output", required=True, help="the clip decoded and encoded once more, MP4")
     return p
 

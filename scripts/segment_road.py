@@ -17,9 +17,10 @@ from typing import TYPE_CHECKING
 
 from relane import __version__, cli, memory
 from relane.beside import feeding
+from relane.config.arguments import add_options
+from relane.config.sections.sam2 import Sam2
 from relane.errors import InputError
 from relane.files import atomic_folder, skipped_reason, write_json, write_text
-from relane.road_settings import POINTS, Cleaning, parse_points
 from relane.timer import Timer
 
 if TYPE_CHECKING:
@@ -38,36 +39,14 @@ def parser() -> argparse.ArgumentParser:
     p.add_argument(
         "--checkpoint", type=Path, required=True, help="SAM2 folder: weights, and config.yaml if not released"
     )
-    p.add_argument(
-        "--points", default=str([list(point) for point in POINTS]), help="JSON [[x, y], ...] on the road, 0..1"
-    )
-    p.add_argument("--negative-points", default="[]", help="JSON [[x, y], ...] off the road, 0..1")
-    p.add_argument("--close-holes", type=int, default=15, help="fill gaps up to this many pixels wide (%(default)s)")
-    p.add_argument(
-        "--dilate", type=int, default=0, help="grow the mask by a square of this side in pixels (%(default)s)"
-    )
-    p.add_argument(
-        "--bonnet", type=float, default=0.0, help="bottom fraction of the picture that is no road (%(default)s)"
-    )
-    p.add_argument("--min-coverage", type=float, default=0.01, help="fraction of the picture, below it: skipped")
-    p.add_argument("--vos-optimized", default="false", help="compile SAM2's parts: auto, true or false (%(default)s)")
+    add_options(p, Sam2)
     p.add_argument("--device", default="auto", help="auto, cpu, cuda or cuda:N (%(default)s)")
-    p.add_argument("--dtype", default="bfloat16", help="float32 or bfloat16, under autocast (%(default)s)")
     return p
-
-
-def settings_of(args: argparse.Namespace) -> tuple[list, list, Cleaning]:
-    """Points on the road, points off it, and what is done to the masks. Raises InputError for values that cannot be."""
-    points = parse_points(args.points, "sam2.points")
-    negative = parse_points(args.negative_points, "sam2.negative_points")
-    if not points:
-        raise InputError("sam2.points: at least one point on the road is needed")
-    return points, negative, Cleaning(args.close_holes, args.dilate, args.bonnet)
 
 
 def check(args: argparse.Namespace) -> None:
     """Raise InputError for settings that no clip can be segmented with."""
-    settings_of(args)
+    Sam2.of(args)
 
 
 def load(args: argparse.Namespace) -> "RoadSegmenter":
@@ -84,7 +63,8 @@ def segment(args: argparse.Namespace, models: "RoadSegmenter", timer: Timer) -> 
     from relane.segmentation import clean
     from relane.video import iter_frames, probe, write_video
 
-    points, negative, cleaning = settings_of(args)
+    settings = Sam2.of(args)
+    points, negative = settings.prompts()
     info = probe(args.clip)
     count = info.frames
     frames = timer.each("decode", islice(iter_frames(args.clip), count))
@@ -104,7 +84,7 @@ def segment(args: argparse.Namespace, models: "RoadSegmenter", timer: Timer) -> 
     def pictures(folder: Path, append: Callable, found: Iterator) -> Iterator:
         shown: deque = deque()
         raw = (shown.append(frame) or mask for frame, mask in found)
-        for index, mask in enumerate(clean(raw, points, cleaning)):
+        for index, mask in enumerate(clean(raw, points, settings)):
             with timer("write"):
                 if not cv2.imwrite(str(folder / f"{index:06d}.png"), mask.astype("uint8") * 255):
                     raise OSError(f"{folder}: could not write mask {index}")
@@ -137,7 +117,7 @@ def skip(args: argparse.Namespace, reason: str) -> dict:
     for name in ("masks.npz", "overlay.mp4"):
         write_text(args.output / name, "")
     facts = {"frames": 0, "width": 0, "height": 0, "fps": 0, "coverage": {"mean": 0.0, "min": 0.0, "first": 0.0}}
-    points, negative, _ = settings_of(args)
+    points, negative = Sam2.of(args).prompts()
     return facts | {"points": points, "negative_points": negative}
 
 

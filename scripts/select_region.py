@@ -9,6 +9,8 @@ import sys
 from pathlib import Path
 
 from relane import cli
+from relane.config.arguments import add_options
+from relane.config.sections.region import Region
 from relane.errors import InputError
 from relane.files import read_json, skipped_reason, write_json
 
@@ -20,15 +22,7 @@ def parser() -> argparse.ArgumentParser:
     p.add_argument(
         "--timing", type=Path, required=True, help="timing.json of segment_road.py; a skipped clip is refused"
     )
-    p.add_argument("--region", choices=("road", "corridor"), default="corridor", help="default %(default)s")
-    p.add_argument("--dilate-size", type=int, default=24, help="grow by a square of this side in pixels (%(default)s)")
-    p.add_argument("--corridor-width", type=float, default=1.0, help="around each line's middle (%(default)s)")
-    p.add_argument(
-        "--corridor-unit", choices=("m", "px"), default="m", help="metres, or pixels of the clip (%(default)s)"
-    )
-    p.add_argument(
-        "--camera-height", type=float, default=1.5, help="metres above the road; sets the scale (%(default)s)"
-    )
+    add_options(p, Region)
     p.add_argument("--output", type=Path, required=True, help="NPZ of the region's masks")
     p.add_argument("--sidecar", type=Path, required=True, help="JSON about them")
     return p
@@ -36,18 +30,16 @@ def parser() -> argparse.ArgumentParser:
 
 def run(args: argparse.Namespace, models: None = None) -> None:
     from relane.masks import coverage, grow, mask_writer, read_masks
-    from relane.regions import Corridor, corridor_region
+    from relane.regions import corridor_region
     from relane.video import iter_frames, probe
 
-    if args.dilate_size < 0:
-        raise InputError(f"region.dilate_size: must be 0 or more pixels, got {args.dilate_size}")
-    settings = Corridor(args.corridor_width, args.corridor_unit, args.camera_height)
+    settings = Region.of(args)
     refuse_skipped(args.timing)
     info = probe(args.clip)
     masks = read_masks(args.masks, (info.frames, info.height, info.width))
-    report, region = {"fallback": None}, (grow(mask, args.dilate_size) for mask in masks)
-    if args.region == "corridor":
-        report, region = corridor_region(iter_frames(args.clip), masks, settings, args.dilate_size)
+    report, region = {"fallback": None}, (grow(mask, settings.dilate_size) for mask in masks)
+    if settings.region == "corridor":
+        report, region = corridor_region(iter_frames(args.clip), masks, settings, settings.dilate_size)
     covered = []
     with mask_writer(args.output, masks.shape) as append:
         for mask in region:
@@ -59,11 +51,7 @@ def run(args: argparse.Namespace, models: None = None) -> None:
         args.sidecar,
         {
             "video": args.clip.stem,
-            "region": args.region,
-            "dilate_size": args.dilate_size,
-            "corridor_width": args.corridor_width,
-            "corridor_unit": args.corridor_unit,
-            "camera_height": args.camera_height,
+            **settings.model_dump(),
             "coverage": {"mean": sum(covered) / len(covered), "min": min(covered), "first": covered[0]},
             **report,
         },

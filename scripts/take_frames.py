@@ -13,6 +13,8 @@ from typing import Any
 
 from relane import cli
 from relane.addresses import hide
+from relane.config.arguments import add_options
+from relane.config.sections.clip import Clip
 from relane.errors import FetchError, InputError
 
 
@@ -31,7 +33,7 @@ def parser() -> argparse.ArgumentParser:
     add("--camera", required=True)
     add("--checksum", default="", help="<algorithm>:<value> of the clip sheet; blank: not checked")
     add("--frames", type=int, nargs="+", required=True, help="numbers of the frames, from 1")
-    add("--record-failures", type=cli.true_or_false, default=False, help="true: an unusable source is a record")
+    add_options(options, Clip, only=("record_failures",))
     add("--last-attempt", type=cli.true_or_false, default=True, help="false: what may pass is not recorded yet")
     add("--output", required=True, type=Path, help="folder for frames.json and frame<n>.png")
     return options

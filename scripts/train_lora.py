@@ -11,7 +11,9 @@ import argparse
 from pathlib import Path
 
 from relane import cli
-from relane.errors import InputError
+from relane.config.arguments import add_options
+from relane.config.sections.lora import Lora, Upkeep
+from relane.config.sections.region import Hole, Region
 
 LESS_MEMORY = "lora.gradient_checkpointing: true, lora.train_batch_size: 1, a smaller lora.rank"
 
@@ -23,59 +25,17 @@ def parser() -> argparse.ArgumentParser:
     add("--dataset", required=True, type=Path, help="folder with a train.csv")
     add("--flux-fill", required=True, type=Path, help="folder of FLUX.1-Fill in diffusers' layout")
     add("--output", required=True, type=Path, help="the LoRA's folder; its name is the LoRA's")
-    add("--rank", type=int, default=128)
-    add("--alpha", type=float, default=128, help="the LoRA is scaled by alpha / rank")
-    add("--learning-rate", type=float, default=1e-5)
-    add("--lr-scheduler", default="cosine", choices=("cosine", "linear", "constant", "constant_with_warmup"))
-    add("--lr-warmup-steps", type=int, default=50)
-    add("--train-batch-size", type=int, default=1, help="rows a GPU and micro-step")
-    add("--gradient-accumulation-steps", type=int, default=4, help="micro-steps an optimizer step")
-    add("--num-train-epochs", type=int, default=5)
-    add("--max-train-steps", type=int, default=0, help="optimizer steps; 0: as many as the epochs take")
-    add("--weight-decay", type=float, default=1e-2)
-    add("--max-grad-norm", type=float, default=1.0, help="gradients are clipped to this norm")
-    add("--optimizer", default="adamw", choices=("adamw", "adamw8bit"), help="adamw8bit needs bitsandbytes")
-    add("--guidance-scale", type=float, default=30.0, help="what the guidance embedding is told: as in painting")
-    add("--max-sequence-length", type=int, default=512, help="T5 tokens: as in painting")
-    add("--height", type=int, default=0, help="training size in pixels, a multiple of 16; 0: each picture's own")
-    add("--width", type=int, default=0)
-    add("--masked-weight", type=float, default=10.0, help="weight of the masked region in the loss; 1: as all the rest")
-    add("--keep-masked-pixels", type=cli.true_or_false, default=False, help="as in painting: no hole under the mask")
-    add_region(options.add_argument_group("region", "which part of a video frame's road is masked: as in painting"))
-    add("--logit-mean", type=float, default=0.0, help="of the logit-normal times")
-    add("--logit-std", type=float, default=1.0)
-    add("--validation-rows", type=int, default=4, help="rows held out, at most one in eight")
-    add("--checkpointing-steps", type=int, default=100)
-    add("--checkpoints-total-limit", type=int, default=4, help="keep this many")
-    add("--resume", default="latest", help="latest, never, or a checkpoint's folder")
-    add("--gradient-checkpointing", type=cli.true_or_false, default=True, help="less memory, more time")
-    add("--compile", type=cli.true_or_false, default=False, help="torch.compile the transformer's blocks")
-    add("--sample-every", type=int, default=500, help="steps between sample pictures and validations; 0: none")
-    add("--sample-inference-steps", type=int, default=28)
-    add("--seed", type=int, default=42)
+    add_options(options, Lora)
+    as_painted = options.add_argument_group("as in painting", "which part of a road is masked, and what is seen of it")
+    add_options(as_painted, Region)
+    add_options(as_painted, Hole)
     add("--device", default="auto", help="auto, cpu, cuda or cuda:N")
-    add("--dtype", default="bfloat16", choices=("float32", "bfloat16"))
     return options
-
-
-def add_region(group: argparse._ArgumentGroup) -> None:
-    """The flags of scripts/select_region.py; masks that are no roads are taken as they are."""
-    group.add_argument("--region", choices=("corridor", "road"), default="corridor", help="around the lines, or all")
-    group.add_argument("--dilate-size", type=int, default=24, help="grow by a square of this side in pixels")
-    group.add_argument("--corridor-width", type=float, default=1.0, help="around each line's middle")
-    group.add_argument("--corridor-unit", choices=("m", "px"), default="m", help="metres, or pixels of the picture")
-    group.add_argument("--camera-height", type=float, default=1.5, help="metres above the road; sets the scale")
 
 
 def check(args: argparse.Namespace) -> None:
     """Raise InputError for settings that no training can have."""
-    from relane.lora.settings import Settings, check_resume
-
-    Settings.of(args)
-    for name in ("checkpointing_steps", "checkpoints_total_limit", "sample_inference_steps"):
-        if getattr(args, name) < 1:
-            raise InputError(f"lora.{name}: must be at least 1, got {getattr(args, name)}")
-    check_resume(args.resume)
+    Lora.of(args)
 
 
 def make_accelerator(args: argparse.Namespace):
@@ -105,10 +65,10 @@ def prepare(args: argparse.Namespace, accelerator):
     from relane.lora import checkpoints
     from relane.lora.cache import Cache
     from relane.lora.settings import Settings, identity
-    from relane.lora.trainer import Trainer, Upkeep
+    from relane.lora.trainer import Trainer
 
     check(args)
-    settings = Settings.of(args)
+    settings = Settings.of_arguments(args)
     if settings.keep_masked_pixels:
         # It is asked for the pixels that it is shown; whoever paints so has to know.
         accelerator.print("warning: keep_masked_pixels: the model may learn to copy what it sees under the mask")
@@ -123,7 +83,7 @@ def prepare(args: argparse.Namespace, accelerator):
     accelerator.wait_for_everyone()
     if settings.train_batch_size > 1:
         cache.check_sizes()
-    upkeep = Upkeep(**{name: getattr(args, name) for name in Upkeep.__dataclass_fields__})
+    upkeep = Upkeep.of(args)
     run_id = f"{args.output.resolve().name}_{datetime.now():%Y%m%d_%H%M%S}"
     trainer = Trainer(cache, settings, upkeep, accelerator, checkpoints.Progress(who, run_id))
     if start:
@@ -161,8 +121,6 @@ def show(args: argparse.Namespace, trainer, writer, vae) -> None:
 
 def summarize(args: argparse.Namespace, trainer, encoded: int, encode_seconds: float) -> dict:
     """What training_summary.json says."""
-    from dataclasses import asdict
-
     from relane.lora import adapter
     from relane.memory import peaks
 
@@ -195,7 +153,7 @@ def summarize(args: argparse.Namespace, trainer, encoded: int, encode_seconds: f
         "processes": processes,
         "lora_tensors": tensors,
         "lora_parameters": parameters,
-        "settings": asdict(how),
+        "settings": how.model_dump(),
     }
 
 

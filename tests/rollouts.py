@@ -45,6 +45,7 @@ def arguments(root: Path, folder: Path, tiny, **changes: object) -> list[str]:
         "num_traj_samples": 3,
         "device": "cpu",
         "dtype": "float32",
+        "record_failures": "false",
         "output": folder / "inference.json",
         "vis_data": folder / "vis_data.npz",
     } | changes

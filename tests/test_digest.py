@@ -54,6 +54,17 @@ def test_touching_a_file_and_its_line_ends_move_nothing(scripts):
     assert digest(scripts / "mask.py") == before
 
 
+def test_what_an_option_means_moves_nothing_but_its_default_does(scripts):
+    """Better words for people are no reason to paint again."""
+    declared = 'from relane.config.option import option\nstride = option({}, "{}", ge=1)\n'
+    (scripts / "relane" / "files.py").write_text(declared.format(40, "Frames."))
+    before = digest(scripts / "mask.py")
+    (scripts / "relane" / "files.py").write_text(declared.format(40, "Frames from window to window."))
+    assert digest(scripts / "mask.py") == before
+    (scripts / "relane" / "files.py").write_text(declared.format(44, "Frames."))
+    assert digest(scripts / "mask.py") != before
+
+
 def test_comments_docstrings_and_places_move_nothing(scripts):
     plain = "from relane import files\nclass A:\n    def f(self):\n        return 1\n"
     told = '''"""A module."""

@@ -256,7 +256,7 @@ def test_without_a_sidecar_times_are_assumed_and_said_to_be(rollout, tmp_path: P
         ({"count": 40}, {}, "does not reach t0_us 5100000"),
         ({}, {"clip_id": "nowhere"}, "clip 'nowhere' is not among the 1 clips"),
         ({}, {"t0_us": 9_000_000}, "no ego motion around t0_us 9000000"),
-        ({}, {"num_traj_samples": 0}, "num_traj_samples is 0"),
+        ({}, {"num_traj_samples": 0}, r"drive\.num_traj_samples: 0 should be greater than or equal to 1"),
         ({}, {"reasoning": "shared"}, "needs --reasoning-from"),
         ({}, {"videos": "dashcam.mp4"}, "cannot tell clip and camera from this name"),
         ({"first_us": 4_860_000}, {}, "no frame at or before 4800000 us"),

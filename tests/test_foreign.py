@@ -24,6 +24,7 @@ GREY, LINE = (120, 118, 116), (230, 190, 40)
 def prepare(folder: Path, **flags: object) -> tuple[np.ndarray, dict]:
     """The clip of `v.mp4` and its sidecar."""
     named = {"uri": folder / "v.mp4", "clip-id": "a", "camera": "front", "output": folder / "a.mp4"}
+    named |= {"min-frames": 1, "record-failures": "false"}
     named |= {"sidecar": folder / "a.json"} | {key.replace("_", "-"): value for key, value in flags.items()}
     prepare_clip.main([f"--{key}={value}" for key, value in named.items()])
     return read_frames(folder / "a.mp4"), json.loads((folder / "a.json").read_text())

@@ -113,6 +113,7 @@ def test_a_prepared_clip_shows_the_driver_the_frames_of_the_loader(clip: Clip, r
             f"--pai-root={root}",
             f"--clip-id={CLIP}",
             f"--camera={FRONT}",
+            "--min-frames=1",
             f"--output={tmp_path / f'{CLIP}.{FRONT}.mp4'}",
             f"--sidecar={tmp_path / f'{CLIP}.{FRONT}.json'}",
         ]

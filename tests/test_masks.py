@@ -1,5 +1,6 @@
 """Road masks: what is kept of SAM2's answer, and mask files."""
 
+import argparse
 import os
 import subprocess
 import sys
@@ -14,9 +15,10 @@ from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
 
 from relane import masks as masks_module
+from relane.config.arguments import add_options
+from relane.config.sections.sam2 import Sam2
 from relane.errors import InputError
 from relane.masks import grow, mask_writer, overlay, read_masks
-from relane.road_settings import Cleaning, parse_points
 from relane.segmentation import clean, fill_holes, keep_road
 
 SMALL = arrays(bool, st.tuples(st.integers(4, 24), st.integers(4, 24)))
@@ -69,7 +71,7 @@ def test_filling_only_adds(mask, width):
 def test_bonnet_is_cut_after_growing():
     mask = np.zeros((20, 20), bool)
     mask[8:16, 8:12] = True
-    (road,) = clean([mask], [(0.5, 0.5)], Cleaning(close_holes=0, dilate=5, bonnet=0.25))
+    (road,) = clean([mask], [(0.5, 0.5)], Sam2(close_holes=0, dilate=5, bonnet=0.25))
     assert road[6:15, 6:14].all()
     assert not road[15:].any()
     assert road.sum() == 9 * 8
@@ -84,13 +86,15 @@ def test_grow_is_cv2_dilation_by_a_square_of_ones(mask, size):
 @pytest.mark.parametrize("wrong", [{"bonnet": 1.0}, {"bonnet": -0.1}, {"dilate": -1}, {"close_holes": -3}])
 def test_cleaning_names_the_wrong_key(wrong):
     with pytest.raises(InputError, match=f"sam2.{next(iter(wrong))}"):
-        Cleaning(**wrong)
+        Sam2.of(wrong)
 
 
 @pytest.mark.parametrize("text", ["[[0.5]]", "[0.5, 0.5]", "{}x", "[[1.2, 0.5]]", '[["a", 1]]', "3"])
 def test_bad_points_name_the_key(text):
+    parser = argparse.ArgumentParser()
+    add_options(parser, Sam2)
     with pytest.raises(InputError, match=r"sam2\.points"):
-        parse_points(text, "sam2.points")
+        parser.parse_args(["--points", text])
 
 
 def test_overlay_of_an_odd_picture_can_be_encoded():

@@ -132,6 +132,7 @@ def prepared(root: Path, video: Path, tmp_path: Path) -> dict:
             f"--pai-root={root}",
             f"--clip-id={CLIP}",
             f"--camera={FRONT}",
+            "--min-frames=1",
             f"--output={tmp_path / 'out.mp4'}",
             f"--sidecar={tmp_path / 'out.json'}",
         ]

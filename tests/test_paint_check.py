@@ -6,11 +6,12 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from relane.config.sections.region import Region
 from relane.lanes import Attributes
 from relane.paint_check import ENOUGH, outside_shares, stripes, summary, worst_stretch
-from relane.regions import REACH_IN_TIME, WIDER, WINDOW, Corridor
+from relane.regions import REACH_IN_TIME, WIDER, WINDOW
 from simworld.world.scene import Scene
-from tests.test_regions import DEFAULT, WHITE, YELLOW, H, W, corridor, scene
+from tests.test_regions import WHITE, YELLOW, H, W, corridor, scene
 
 LINES = [(-1.8, YELLOW), (1.7, WHITE)]
 
@@ -82,7 +83,7 @@ def test_paint_in_few_rows_that_no_line_is_made_of_is_not_left_beside_a_borrowed
 
 
 def test_a_corridor_that_is_a_little_too_narrow_is_widened() -> None:
-    narrow = Corridor(width=0.25)
+    narrow = Region(corridor_width=0.25)
     # Wide paint: a double line whose halves the narrow corridor sees as one.
     views = [scene([(-0.14, YELLOW), (0.14, YELLOW)], seed=seed) for seed in range(6)]
     report, regions = corridor(views, narrow)
@@ -143,7 +144,3 @@ def test_a_frame_with_next_to_no_paint_says_nothing() -> None:
     half = np.zeros_like(stripe)
     half[:5] = True
     assert outside_shares([stripe], [half]) == pytest.approx([0.5], abs=0.06)
-
-
-def test_the_same_settings_are_the_default_of_the_program() -> None:
-    assert Corridor() == DEFAULT

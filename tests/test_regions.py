@@ -6,15 +6,16 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from relane.config.sections.region import Region
 from relane.errors import InputError
 from relane.masks import grow
-from relane.regions import Corridor, Grid, Perspective, calibrate, corridor_region, perspective, steady
+from relane.regions import Grid, Perspective, calibrate, corridor_region, perspective, steady
 
 H, W = 180, 320
 HORIZON, COLUMN = 80.0, 165.0
 CAMERA = 1.5  # metres above the road
 WHITE, YELLOW = (230, 230, 228), (225, 180, 40)
-DEFAULT = Corridor()
+DEFAULT = Region()
 
 
 def lateral() -> tuple[np.ndarray, np.ndarray]:
@@ -103,20 +104,20 @@ def test_the_corridor_stays_on_the_road_and_off_vehicles():
 @settings(max_examples=10, deadline=None)
 @given(st.floats(0.5, 2.0))
 def test_width_in_metres_follows_the_perspective(width):
-    _, regions = corridor([scene([(0.0, WHITE)])], Corridor(width, camera_height=CAMERA))
+    _, regions = corridor([scene([(0.0, WHITE)])], Region(corridor_width=width, camera_height=CAMERA))
     for row in (120, 150, 170):
         metres = regions[0][row].sum() * CAMERA / (row - HORIZON)
         assert abs(metres - width) < 0.12 + 2 * CAMERA / (row - HORIZON)
 
 
 def test_width_in_pixels_is_the_same_in_every_row():
-    _, regions = corridor([scene([(0.0, WHITE)])], Corridor(21, "px"))
+    _, regions = corridor([scene([(0.0, WHITE)])], Region(corridor_width=21, corridor_unit="px"))
     assert all(abs(int(regions[0][row].sum()) - 21) <= 4 for row in (120, 140, 160, 175))
 
 
 def test_a_road_without_lines_gets_its_middle_and_says_so():
     scenes = [scene([], seed=i) for i in range(3)]
-    report, regions = corridor(scenes, Corridor(1.0))
+    report, regions = corridor(scenes, Region(corridor_width=1.0))
     assert report["fallback"] == "centre"
     assert report["frames_with_lines"] == 0
     x, below = lateral()
@@ -194,11 +195,16 @@ def test_the_grid_shows_a_point_where_the_pinhole_equations_put_it():
 
 @pytest.mark.parametrize(
     ("wrong", "key"),
-    [({"unit": "ft"}, "corridor_unit"), ({"width": 0}, "corridor_width"), ({"camera_height": -1}, "camera_height")],
+    [
+        ({"corridor_unit": "ft"}, "corridor_unit"),
+        ({"corridor_width": 0}, "corridor_width"),
+        ({"camera_height": -1}, "camera_height"),
+        ({"dilate_size": -1}, "dilate_size"),
+    ],
 )
 def test_settings_name_the_wrong_key(wrong, key):
     with pytest.raises(InputError, match=f"region.{key}"):
-        Corridor(**wrong)
+        Region.of(wrong)
 
 
 def test_the_same_clip_gives_the_same_corridor():

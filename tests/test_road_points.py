@@ -3,9 +3,9 @@
 import numpy as np
 import pytest
 
+from relane.config.sections.sam2 import POINTS
 from relane.lanes import Attributes
 from relane.road_points import on_road
-from relane.road_settings import POINTS
 from relane.segmentation import RoadSegmenter
 from simworld.world.scene import Scene
 

@@ -15,9 +15,9 @@ from PIL import Image
 from safetensors.torch import load_file, save_file
 
 from relane import sam2_video
+from relane.config.sections.sam2 import POINTS
 from relane.errors import InputError
 from relane.masks import coverage
-from relane.road_settings import POINTS
 from relane.segmentation import RoadSegmenter
 
 LABELS = np.ones(len(POINTS), np.int32)
@@ -111,7 +111,7 @@ def test_nothing_is_compiled_unless_asked():
 
     assert inspect.signature(RoadSegmenter).parameters["vos_optimized"].default is False
     needed = ["--clip", "a.mp4", "--checkpoint", "sam2", "--output", "out"]
-    assert segment_road.parser().parse_args(needed).vos_optimized == "false"
+    assert segment_road.parser().parse_args(needed).vos_optimized is False
     defaults = yaml.safe_load((Path(__file__).parents[1] / "config/config.yaml").read_text())
     assert defaults["sam2"]["vos_optimized"] is False
 

@@ -13,18 +13,27 @@ PAINTING = {"editors", "fluxfill", "lora", "painters"}
 LANGUAGE = {"qwen", "captions", "critic"}
 DRIVING = {"drivers", "egomotion", "pai"}
 MEASURING = {"metrics", "quality", "optional"}
-PLANNING = {"config", "config_check", "provenance", "sheet", "sources", "edited", "fetch"}
-ALL = CHARTS | SEGMENTING | PAINTING | LANGUAGE | DRIVING | MEASURING | PLANNING
+OPTIONS = {"config/sections"}
+PLANNING = {f"config/{name}" for name in ("checks", "files", "reading", "schema")}
+PLANNING |= {"provenance", "sheet", "sources", "edited", "fetch"}
+ALL = CHARTS | SEGMENTING | PAINTING | LANGUAGE | DRIVING | MEASURING | OPTIONS | PLANNING
+
+
+def options(*sections: str) -> set[str]:
+    """The modules in which these sections are declared."""
+    return {f"config/sections/{name}" for name in sections}
+
+
 # What each stage runs of these; it must not depend on any other.
 STAGES = {
-    "segment_road": SEGMENTING,
-    "dataset_frames": SEGMENTING,
-    "caption_frames": LANGUAGE - {"critic"},
-    "train_lora": {"fluxfill", "lora"},
-    "first_frame": {"fluxfill", "painters"} | LANGUAGE,
-    "edit_video": {"editors"},
-    "evaluate_edit": MEASURING,
-    "drive": DRIVING,
+    "segment_road": SEGMENTING | options("sam2"),
+    "dataset_frames": SEGMENTING | options("sam2"),
+    "caption_frames": LANGUAGE - {"critic"} | options("captioning"),
+    "train_lora": {"fluxfill", "lora"} | options("lora", "region", "speed"),
+    "first_frame": {"fluxfill", "painters"} | LANGUAGE | options("first_frame", "region", "speed"),
+    "edit_video": {"editors"} | options("video", "encoding", "speed"),
+    "evaluate_edit": MEASURING | options("quality"),
+    "drive": DRIVING | options("driving", "clip"),
 }
 # Modules that a script imports by a name which only a run knows.
 BY_NAME = {

@@ -11,7 +11,7 @@ from omegaconf import OmegaConf
 
 from relane import sam2_video
 from relane.beside import feeding
-from relane.road_settings import POINTS
+from relane.config.sections.sam2 import POINTS
 from relane.segmentation import RoadSegmenter, clean
 from stages.build import RESOURCES, count
 from stages.measure import Bench, Measured

@@ -104,7 +104,8 @@ def code_files(script: str | Path, *modules: str) -> list[Path]:
 def code_digest(script: str | Path, *modules: str) -> str:
     """16 hex digits over the syntax trees and relative names of `code_files(script, *modules)`.
 
-    Comments, docstrings, blanks and line numbers do not count, and the digits are the same for every Python.
+    Comments, docstrings, what options mean, blanks and line numbers do not count, and the digits are the same for every
+    Python.
     """
     script = Path(script).resolve()
     files = code_files(script, *modules)
@@ -126,6 +127,8 @@ def _write_node(node: ast.AST, words: list[str]) -> None:
             part = part[1:]
         if part is None or part == [] or name == "ctx":
             continue
+        if name == "args" and getattr(getattr(node, "func", None), "id", "") == "option":
+            part = part[:1]  # without an option's meaning, which is for people (relane.config.option)
         words.append(name)
         if isinstance(part, list):
             words.append(f"[{len(part)}")

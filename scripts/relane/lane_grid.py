@@ -13,7 +13,7 @@ from dataclasses import dataclass
 import cv2
 import numpy as np
 
-from relane.road_settings import Corridor
+from relane.config.sections.region import Region
 
 ROWS = 96  # of the grid, evenly from the far row to the picture's bottom
 FAR = 0.1  # the far row's distance below the horizon, over the last row's: nearer to it a line is below one pixel
@@ -105,14 +105,15 @@ class Grid:
             borderValue=(outside,) * 4,
         )
 
-    def band(self, lines: Iterable[np.ndarray], width: Corridor, pixel: float) -> np.ndarray:
+    def band(self, lines: Iterable[np.ndarray], width: Region, pixel: float) -> np.ndarray:
         """Grid points within half the corridor's width of any line: (ROWS, len(X)) bool.
 
         lines: X in metres at every grid row. pixel: the size of a pixel of the clip in pixels of this grid's
         picture. The band is never narrower than three pixels of the clip.
         """
         metres = pixel * self.camera_height / self.below  # per pixel of the clip, (ROWS,)
-        half = np.maximum((width.width if width.unit == "m" else width.width * metres) / 2, 1.5 * metres)[:, None]
+        wide = width.corridor_width * (1 if width.corridor_unit == "m" else metres)
+        half = np.maximum(wide / 2, 1.5 * metres)[:, None]
         band = np.zeros((ROWS, len(X)), bool)
         for line in lines:
             band |= np.abs(X[None] - line[:, None]) <= half

@@ -8,14 +8,13 @@ taken, and the report says so.
 
 import itertools
 from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import replace
 
 import cv2
 import numpy as np
 
+from relane.config.sections.region import Region
 from relane.lane_grid import (
     ROWS,
-    Corridor,
     Grid,
     Perspective,
     X,
@@ -36,7 +35,7 @@ CALIBRATION_FRAMES = 16
 DOUBLE_LINE = 0.8  # metres: two lines of 0.15 to 0.2 with their gap, and a margin for the paint's edge
 MISSED = 0.25  # of the paint, over a stretch of frames, that a corridor may miss: far lanes, arrows, kerbs
 WIDER = 2.0  # times the width that was asked for, before the whole road is taken
-_DEFAULT = Corridor()
+_DEFAULT = Region()
 
 
 def calibrate(
@@ -70,7 +69,7 @@ def calibrate(
 
 
 def corridor_region(
-    frames: Iterable[np.ndarray], masks: np.ndarray, settings: Corridor = _DEFAULT, dilate_size: int = 0
+    frames: Iterable[np.ndarray], masks: np.ndarray, settings: Region = _DEFAULT, dilate_size: int = 0
 ) -> tuple[dict, Iterator[np.ndarray]]:
     """The corridor around the lane lines of a clip: a report, and an iterator of masks (H, W) bool.
 
@@ -97,16 +96,17 @@ def corridor_region(
     report["lines_per_frame"] = round(float(np.mean([len(these or ()) for these in lines])), 3)
     small = [mask if scale == 1 else _shrunk(mask, found[0].shape) for mask in masks]
     # The road's middle says nothing of where paint is: wider, it would hit some by chance.
-    widths = [settings] if fallback else [settings, replace(settings, width=WIDER * settings.width)]
+    widths = [settings] if fallback else [settings, settings.replace(corridor_width=WIDER * settings.corridor_width)]
     for width in widths:
         bands = _bands(grids, lines, width, scale)
         shares = outside_shares(found, _drawn(bands, grids, small, 1.0, round(dilate_size * scale)))
         missed = worst_stretch(shares, WINDOW)
         if missed <= MISSED:
             break
-        report["reason"] = f"{missed:.0%} of the paint lay outside a corridor of {width.width:g} {width.unit}"
+        wide = f"{width.corridor_width:g} {width.corridor_unit}"
+        report["reason"] = f"{missed:.0%} of the paint lay outside a corridor of {wide}"
         fallback = "wider"
-    width_used: float | None = width.width
+    width_used: float | None = width.corridor_width
     if missed > MISSED:
         fallback, width_used = "road", None
         shares = outside_shares(found, small)
@@ -117,7 +117,7 @@ def corridor_region(
         "vanishing_point": [round(float(np.median([getattr(v, key) for v in known])), 1) for key in ("column", "row")],
         "vanishing_point_correction": [round(value / scale, 1) for value in correction],
         "metres_per_pixel_at_the_bottom": round(settings.camera_height / max(bottom, 1), 5),
-        "wide_enough_for_a_double_line": settings.unit == "px" or settings.width >= DOUBLE_LINE,
+        "wide_enough_for_a_double_line": settings.corridor_unit == "px" or settings.corridor_width >= DOUBLE_LINE,
     }
     if fallback == "road":
         return report, iter(masks)
@@ -170,7 +170,7 @@ def _lines(maps: Sequence[np.ndarray | None]) -> tuple[list[list[np.ndarray] | N
     return lines, counts
 
 
-def _bands(grids, lines, width: Corridor, scale: float) -> list[np.ndarray | None]:
+def _bands(grids, lines, width: Region, scale: float) -> list[np.ndarray | None]:
     """The corridor of every frame on its grid; all of the grid where there are no lines, None where no grid."""
     return [
         grid and (np.ones((ROWS, len(X)), bool) if these is None else grid.band(these, width, scale))

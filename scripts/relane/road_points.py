@@ -8,7 +8,7 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from relane.road_settings import Point
+from relane.config.sections.sam2 import Point
 
 PATCH = 0.012  # of the picture's width: half the side of what is looked at around a point
 NEAREST = 4  # points that lie lowest in the picture, nearest to the camera: they say what the asphalt looks like

@@ -9,15 +9,17 @@ from typing import TYPE_CHECKING
 import cv2
 import numpy as np
 
+from relane.config.sections.sam2 import POINTS, Point, Sam2
 from relane.device import choose_device
 from relane.errors import InputError
 from relane.masks import grow
 from relane.road_points import on_road
-from relane.road_settings import CLEANING, POINTS, Cleaning, Point
 
 if TYPE_CHECKING:
     import torch
     from sam2.sam2_video_predictor import SAM2VideoPredictor
+
+CLEANING = Sam2()
 
 
 def fill_holes(mask: np.ndarray, width: int) -> np.ndarray:
@@ -54,7 +56,7 @@ def keep_road(mask: np.ndarray, points: Iterable[Point], previous: np.ndarray | 
     return np.isin(pieces, list(wanted)) if wanted else np.zeros_like(mask)
 
 
-def clean(masks: Iterable[np.ndarray], points: Sequence[Point], cleaning: Cleaning = CLEANING) -> Iterator[np.ndarray]:
+def clean(masks: Iterable[np.ndarray], points: Sequence[Point], cleaning: Sam2 = CLEANING) -> Iterator[np.ndarray]:
     """SAM2's masks of one clip, bool (H, W) in order, to road masks: fill, keep the road, grow, cut the bonnet."""
     previous = None
     for mask in masks:
@@ -113,7 +115,7 @@ class RoadSegmenter:
         frame: np.ndarray,
         points: Sequence[Point] = POINTS,
         negative_points: Sequence[Point] = (),
-        cleaning: Cleaning = CLEANING,
+        cleaning: Sam2 = CLEANING,
     ) -> np.ndarray:
         """The road of one picture: (H, W, 3) uint8 RGB to bool (H, W).
 
@@ -129,7 +131,7 @@ class RoadSegmenter:
         frames: Iterable[np.ndarray],
         points: Sequence[Point] = POINTS,
         negative_points: Sequence[Point] = (),
-        cleaning: Cleaning | None = CLEANING,
+        cleaning: Sam2 | None = CLEANING,
         count: int | None = None,
     ) -> Iterator[np.ndarray]:
         """The road of a clip: yields bool (H, W) for each frame (H, W, 3) uint8 RGB, in order.
@@ -148,8 +150,6 @@ class RoadSegmenter:
             yield (logits > 0).cpu().numpy()
 
     def _prompt(self, frames, count, points, negative_points):
-        if not points:
-            raise InputError("sam2.points: at least one point on the road is needed")
         images = self._sam2.FrameStream(frames, count, self.predictor.image_size)
         state, first = self._ask(images, points, negative_points)
         self.points_used = list(points)

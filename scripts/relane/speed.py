@@ -2,15 +2,14 @@
 
 `compile` and `attention_backend` change rounding at most; so do `fuse_projections` (one product in place of three) and
 `channels_last` (the layout in which convolutions run fastest). `fp8` computes the blocks' products in 8-bit floats and
-changes results visibly. Options that leave out work belong to a stage: `relane.editors.videopainter.options`.
+changes results visibly. Options that leave out work belong to a stage: `relane.config.sections.video`.
 """
-
-from dataclasses import dataclass
 
 import torch
 from torch import nn
 
 from relane import flash4
+from relane.config.sections.speed import Speed
 from relane.errors import InputError, first_line
 
 # What `fuse` makes superfluous.
@@ -18,17 +17,6 @@ _SEPARATE = ("to_q", "to_k", "to_v", "add_q_proj", "add_k_proj", "add_v_proj")
 # From here on cards multiply 8-bit floats (Ada, Hopper and later).
 _FP8_CAPABILITY = (8, 9)
 GRAPHS = 32  # of a block, at most
-
-
-@dataclass(frozen=True)
-class Speed:
-    """How networks are run. All off is PyTorch's own way."""
-
-    compile: bool = False
-    attention_backend: str = ""
-    fuse_projections: bool = False
-    channels_last: bool = False
-    fp8: bool = False
 
 
 PLAIN = Speed()

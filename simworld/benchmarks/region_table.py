@@ -35,13 +35,14 @@ import torch
 import yaml
 
 from relane import cli, metrics, noise
-from relane.config import flags
+from relane.config.arguments import flags
+from relane.config.sections.region import Region
 from relane.errors import InputError
 from relane.files import write_json
 from relane.lanes import ALLOWED, Attributes, instruction_of
 from relane.masks import grow, mask_writer
 from relane.painters import flux_fill
-from relane.regions import Corridor, corridor_region
+from relane.regions import corridor_region
 from relane.video import read_frames, write_video
 from simworld.learning.pictures import corridor
 from simworld.world.dataset import parse_slug, plan_clips
@@ -124,8 +125,7 @@ def region_masks(drive: Drive, region: str, settings: dict) -> np.ndarray:
     size = settings["dilate_size"]
     if region == "road":
         return np.stack([grow(mask, size) for mask in drive.road])
-    band = Corridor(settings["corridor_width"], settings["corridor_unit"], settings["camera_height"])
-    return np.stack(list(corridor_region(drive.frames, drive.road, band, size)[1]))
+    return np.stack(list(corridor_region(drive.frames, drive.road, Region.of(settings), size)[1]))
 
 
 class Pipeline:

@@ -23,11 +23,12 @@ import numpy as np
 import torch
 
 from relane import cli, noise
+from relane.config.sections.region import Region
 from relane.fluxfill import FluxFill
 from relane.lanes import ALLOWED, Attributes
 from relane.masks import grow
 from relane.noise import seed_of
-from relane.regions import Corridor, corridor_region
+from relane.regions import corridor_region
 from simworld.learning.pictures import ALL, PAINT_SIZE, any_attributes, repainted, rng_of
 from simworld.world.judge import read_line
 from simworld.world.rig import FRONT_WIDE
@@ -68,7 +69,7 @@ def mask_of(scene: Scene, t: float, region: str) -> tuple[np.ndarray, np.ndarray
     if region == "road":
         return first.image, first.road_mask, grow(first.road_mask, DILATE)
     roads = np.stack([frame.road_mask for frame in frames])
-    _, masks = corridor_region([frame.image for frame in frames], roads, Corridor(), DILATE)
+    _, masks = corridor_region([frame.image for frame in frames], roads, Region(), DILATE)
     return first.image, first.road_mask, next(masks)
 
 

@@ -30,6 +30,7 @@ import numpy as np
 import torch
 
 from relane import cli, compose, noise
+from relane.config.sections.region import Region
 from relane.editors.videopainter import latents as codec
 from relane.editors.videopainter.loading import load_vae, load_videopainter
 from relane.editors.videopainter.options import Options
@@ -38,7 +39,7 @@ from relane.editors.videopainter.text import prompt_embeddings
 from relane.lanes import Attributes
 from relane.masks import grow
 from relane.metrics import psnr
-from relane.regions import Corridor, corridor_region
+from relane.regions import corridor_region
 from simworld.learning.pictures import ALL, CLIP_FRAMES, CLIP_STEP, any_attributes, corridor, repainted, rng_of
 from simworld.world.rig import FRONT_WIDE
 from simworld.world.scene import Scene
@@ -85,7 +86,7 @@ def edits(clips: int) -> Iterator[Edit]:
         times = float(rng.uniform(0, 10)) + CLIP_STEP * np.arange(CLIP_FRAMES)
         true = [scene.render(FRONT_WIDE, t) for t in times]
         source, road = (np.stack([getattr(frame, name) for frame in true]) for name in ("image", "road_mask"))
-        mask = np.stack(list(corridor_region(source, road, Corridor(), DILATE)[1]))
+        mask = np.stack(list(corridor_region(source, road, Region(), DILATE)[1]))
         for change in (1, 7):
             wanted = ALL[ALL.index(own) ^ change]
             other = repainted(scene, wanted)

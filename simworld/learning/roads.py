@@ -8,7 +8,7 @@ import numpy as np
 import torch
 import torch.nn.functional as F
 
-from relane.road_settings import POINTS
+from relane.config.sections.sam2 import POINTS
 from relane.sam2_video import MEAN, STD
 
 

@@ -161,7 +161,7 @@ def _fit_output(predictor: torch.nn.Module, clips: int = 8, frames: int = 2) -> 
     the rest on a few drawn pictures in the least-squares sense.
     """
     from relane import sam2_video
-    from relane.road_settings import POINTS
+    from relane.config.sections.sam2 import POINTS
 
     layers = [network.layers[-1] for network in predictor.sam_mask_decoder.output_hypernetworks_mlps]
     weights = [layer.weight.clone() for layer in layers]

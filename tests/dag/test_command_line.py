@@ -40,7 +40,7 @@ def test_lists_inside_a_section_are_numbers(workspace):
     ("word", "says"),
     [
         ("loras={lanes: {dataset: lanes__single_blue_solid}}", "loras.lanes.dataset"),
-        ("video={mode: exact, background_refresh: 3}", "section video: background_refresh"),
+        ("video={mode: exact, background_refresh: 3}", "config: video.background_refresh: mode exact"),
         ("sam2={max_frames: 99}", "there is no key sam2.max_frames any more"),
     ],
 )

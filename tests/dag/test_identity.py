@@ -17,7 +17,7 @@ from pathlib import Path
 import pytest
 import yaml
 
-from relane import config as relane_config
+from relane.config import schema
 from tests import foreign_videos
 
 from .conftest import ROOT, ask, lay_over, plans, respelled, touch_backwards
@@ -76,7 +76,7 @@ def finished(tmp_path_factory: pytest.TempPathFactory) -> Run:
     """A run of which every file is there."""
     folder = tmp_path_factory.mktemp("finished")
     sources(folder)
-    names = relane_config.load_schema()["properties"]["checkpoints"]["properties"]
+    names = schema.json_schema()["properties"]["checkpoints"]["properties"]
     for name in names:
         (folder / "weights" / name).mkdir(parents=True)
         (folder / "weights" / name / "config.json").write_text(json.dumps({"of": name}))
@@ -155,7 +155,6 @@ def test_what_a_hub_client_and_people_leave_in_a_checkpoint_plans_nothing(finish
 
 def others(sub: dict, value):
     """Another value that the schema allows."""
-    sub = sub | relane_config.load_schema()["$defs"].get(sub.get("$ref", "").rpartition("/")[2], {})
     kind = sub.get("type", [])
     if "enum" in sub:
         return next(item for item in sub["enum"] if item != value)
@@ -170,9 +169,9 @@ def others(sub: dict, value):
 
 def test_keys_that_the_schema_calls_no_reason_are_none(finished):
     config = {}
-    for name, sub in relane_config.keys(relane_config.load_schema()):
+    for name, sub in schema.every_key():
         section, _, key = name.partition(".")
-        parent = relane_config.load_schema()["properties"][section]
+        parent = schema.json_schema()["properties"][section]
         no_reason = not sub.get("rerun", True) or not parent.get("rerun", True)
         if key and section != "checkpoints" and no_reason:
             config.setdefault(section, {})[key] = others(sub, finished.config[section][key])
@@ -219,12 +218,12 @@ def documented() -> dict[str, set[str]]:
 def test_each_part_of_the_configuration_makes_run_again_what_the_documentation_names(finished):
     """Every key of a section is changed at once; the rules are those that change themselves, without the record's."""
     (finished.folder / "other.csv").write_text("slug,instruction\nyellow,make the lines a bright double yellow\n")
-    schema, table = relane_config.load_schema()["properties"], documented()
+    sections, table = schema.json_schema()["properties"], documented()
     hole = finished.config["first_frame"]["keep_masked_pixels"]
     variants = {}
     for section in ("sam2", "region", "first_frame", "video", "quality", "effects", "lora", "dataset", "clip", "drive"):
         variants[section] = {section: {}}
-        for key, sub in schema[section]["properties"].items():
+        for key, sub in sections[section]["properties"].items():
             if f"{section}.{key}" not in table and sub.get("rerun", True) and key not in ("points", "negative_points"):
                 old = copy.deepcopy(finished.config[section][key])
                 variants[section][section][key] = old if isinstance(old, list | dict) else others(sub, old)

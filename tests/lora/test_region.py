@@ -13,11 +13,12 @@ import yaml
 from diffusers.models.autoencoders.vae import DiagonalGaussianDistribution
 
 from relane import dataset, noise
+from relane.config.sections.region import Region
 from relane.errors import InputError
 from relane.files import write_json
 from relane.fluxfill import FluxFill
 from relane.lora.cache import Cache, encode_picture, load_part
-from relane.lora.region import Region, is_road, select
+from relane.lora.region import is_road, select
 from relane.lora.settings import Settings
 from relane.masks import mask_writer, read_masks
 from relane.video import read_frames, write_video
@@ -47,7 +48,7 @@ def test_the_mask_of_a_frame_is_the_region_that_painting_would_take(clip, tmp_pa
     flags = f"--clip {folder}/clip.mp4 --masks {folder}/masks.npz --timing {folder}/timing.json --region {region}"
     flags += f" --dilate-size 5 --output {tmp_path}/region.npz --sidecar {tmp_path}/region.json"
     select_region.main(flags.split())
-    mask = select(image, road, Region(region, dilate_size=5))
+    mask = select(image, road, Region(region=region, dilate_size=5))
     assert np.array_equal(mask, read_masks(tmp_path / "region.npz")[0])
     assert (mask.sum() < 0.5 * road.sum()) == (region == "corridor")
 
@@ -76,7 +77,8 @@ def test_roads_become_regions_and_a_user_s_own_masks_stay(clip, tiny, tmp_path) 
     height, width = road.shape
     assert np.array_equal(cache.pixels(0)[1][:height, :width], select(image, road, how.region))
     assert np.array_equal(cache.pixels(1)[1][:height, :width], road)
-    other = Cache(tmp_path / "cache", tiny("flux_fill"), tmp_path, made, Settings(region=Region("road", 5)))
+    whole_road = Settings(region=Region(region="road", dilate_size=5))
+    other = Cache(tmp_path / "cache", tiny("flux_fill"), tmp_path, made, whole_road)
     assert other.pictures[0] != cache.pictures[0]
     assert other.pictures[1] == cache.pictures[1], "what no setting changes is not encoded again"
 
@@ -106,7 +108,7 @@ def test_the_hole_of_training_is_the_hole_of_painting(tiny, monkeypatch: pytest.
 def test_the_settings_are_those_of_the_run_by_default() -> None:
     config = yaml.safe_load((CONFIG / "config.yaml").read_text())
     args = train_lora.parser().parse_args("--dataset d --flux-fill f --output o".split())  # noqa: SIM905
-    how = Settings.of(args)
+    how = Settings.of_arguments(args)
     assert vars(how.region) == {name: config["region"][name] for name in vars(how.region)}
     assert how.keep_masked_pixels is config["first_frame"]["keep_masked_pixels"] is False
     assert how.masked_weight == config["lora"]["masked_weight"] == 10

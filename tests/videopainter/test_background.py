@@ -1,7 +1,5 @@
 """Steps on the hole alone: exact where the background has not changed, and cheaper than full ones."""
 
-from dataclasses import replace
-
 import numpy as np
 import pytest
 import torch
@@ -74,9 +72,9 @@ def test_a_step_without_the_negative_prompt_uses_and_renews_the_prompts_own_memo
 
 
 def test_looking_at_the_background_in_every_step_changes_nothing(golden):
-    models, options = golden.models(), replace(OURS, num_inference_steps=4)
+    models, options = golden.models(), OURS.replace(num_inference_steps=4)
     plain = Clip(17).edit(models, golden, options)
-    np.testing.assert_allclose(Clip(17).edit(models, golden, replace(options, background_refresh=1)), plain, atol=1e-4)
+    np.testing.assert_allclose(Clip(17).edit(models, golden, options.replace(background_refresh=1)), plain, atol=1e-4)
 
 
 def test_between_looks_only_the_holes_tokens_are_computed_and_no_branch(golden):
@@ -84,7 +82,7 @@ def test_between_looks_only_the_holes_tokens_are_computed_and_no_branch(golden):
     block = models.transformer.transformer_blocks[0]
     block.ff.register_forward_hook(lambda module, given, out: queries.append(given[0].shape[1]))
     models.branch.register_forward_hook(lambda *given: branches.append(1))
-    edited = Clip(9).edit(models, golden, replace(OURS, num_inference_steps=6, background_refresh=3))
+    edited = Clip(9).edit(models, golden, OURS.replace(num_inference_steps=6, background_refresh=3))
     assert np.isfinite(edited).all()
     assert len(branches) == 2
     full, partial = queries[0], queries[1]

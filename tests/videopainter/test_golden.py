@@ -3,7 +3,6 @@
 import contextlib
 import json
 import shutil
-from dataclasses import replace
 
 import check_videopainter as check
 import pytest
@@ -45,7 +44,7 @@ def test_modules_reproduce_the_original(golden):
 @pytest.mark.parametrize(("case", "changes"), QUIRKS, ids=NAMED)
 def test_each_quirk_matters(golden, case, changes):
     """Far more than rounding does, so that the tolerance has teeth."""
-    options = replace(golden.options(case), **changes)
+    options = golden.options(case).replace(**changes)
     theirs = load_file(golden.folder / f"case_{case}.safetensors")["final_latents"]
     verdict = check.judge(theirs, golden.run(case, options)["final_latents"])
     assert verdict.difference > 1e-4
@@ -121,7 +120,7 @@ def test_a_bfloat16_folder_of_other_kernels_passes_the_script(half, capsys):
 
 @pytest.mark.parametrize(("case", "changes"), LOUD, ids=[next(iter(changes)) for _, changes in LOUD])
 def test_quirks_matter_in_bfloat16_too(half, case, changes):
-    assert not ok(check.compare_case(half, case, replace(half.options(case), **changes)))
+    assert not ok(check.compare_case(half, case, half.options(case).replace(**changes)))
 
 
 # The script

@@ -19,7 +19,7 @@ from relane.errors import InputError
         ({"num_inference_steps": 4, "strength": 0.1}, "at least one step"),
         ({"prev_clip_weight": 2.0}, "prev_clip_weight"),
         ({"hole_value": 3.0}, "hole_value"),
-        ({"sampler": "euler"}, "sampler.*dpm, ddim"),
+        ({"sampler": "euler"}, "sampler.*should be 'dpm' or 'ddim'"),
         ({"first_block_cache": 0.1, "prev_clip_weight": 0.5}, "cannot be used together"),
         ({"tail": "drop"}, "latent_average"),
     ],

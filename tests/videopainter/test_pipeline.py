@@ -1,7 +1,5 @@
 """Our mode: any length, seamless windows, shared noise, nothing kept that is not used."""
 
-from dataclasses import replace
-
 import numpy as np
 import pytest
 import torch
@@ -129,7 +127,7 @@ def test_black_holes_bleed_into_the_originals_background_and_not_into_ours(golde
     models, latents = golden.models(), {}
     for name in ("source", "black_holes"):
         clip = Clip(9)
-        clip.edit(models, golden, replace(OURS, background=name))
+        clip.edit(models, golden, OURS.replace(background=name))
         latents[name] = clip.traced["w0_video_latents"]
         outside = clip.traced["w0_mask"].expand(-1, -1, 16, -1, -1) == 0
     assert (latents["source"][outside] - latents["black_holes"][outside]).abs().max() > 1e-3
@@ -143,13 +141,13 @@ def test_block_outputs_are_kept_only_for_a_next_window_that_uses_them(golden):
         models.transformer.forward = lambda *args, _forward=forward, **kwargs: (
             kept.append(kwargs["keep_states"]) or _forward(*args, **kwargs)
         )
-        Clip(17).edit(models, golden, replace(OURS, prev_clip_weight=weight))
+        Clip(17).edit(models, golden, OURS.replace(prev_clip_weight=weight))
     assert kept == [False] * 4 + [False, True, False, False]
 
 
 def test_strength_below_one_takes_fewer_steps_from_the_noised_source(golden):
     clip = Clip(9)
-    clip.edit(golden.models(), golden, replace(OURS, num_inference_steps=4, strength=0.5))
+    clip.edit(golden.models(), golden, OURS.replace(num_inference_steps=4, strength=0.5))
     assert sorted(name for name in clip.traced if name.endswith("timestep")) == ["w0_s0_timestep", "w0_s1_timestep"]
     assert clip.traced["w0_s0_timestep"].tolist() == [499, 499]
     start, source, noised = (clip.traced[f"w0_{name}"] for name in ("latents0", "video_latents", "noise"))
@@ -160,7 +158,7 @@ def test_strength_below_one_takes_fewer_steps_from_the_noised_source(golden):
 
 def test_without_the_given_first_frame_the_mask_stays(golden):
     clip = Clip(9)
-    clip.edit(golden.models(), golden, replace(OURS, first_frame_gt=False))
+    clip.edit(golden.models(), golden, OURS.replace(first_frame_gt=False))
     assert clip.traced["w0_mask"][:, 0].max() == 1
 
 
@@ -177,8 +175,8 @@ def test_bfloat16_runs_through(golden, options):
 def test_first_block_cache_starts_anew_with_each_window_and_is_switched_off_again(golden):
     models, calls = golden.models(), []
     models.transformer.transformer_blocks[2].attn1.register_forward_hook(lambda *_: calls.append(1))
-    cached = replace(OURS, num_inference_steps=4, first_block_cache=1e9)
+    cached = OURS.replace(num_inference_steps=4, first_block_cache=1e9)
     Clip(17).edit(models, golden, cached)
     assert len(calls) == 2  # the first step of each of two windows, the other three steps answered from the cache
-    Clip(17).edit(models, golden, replace(cached, first_block_cache=0.0))
+    Clip(17).edit(models, golden, cached.replace(first_block_cache=0.0))
     assert len(calls) == 2 + 8

@@ -1,7 +1,6 @@
 """What the editor may leave out or do at once: the same result where that is promised, fewer calls where not."""
 
 import argparse
-from dataclasses import replace
 
 import edit_video
 import numpy as np
@@ -28,16 +27,16 @@ def rows_per_call(models) -> list[int]:
 def test_skipping_guidance_halves_the_batch_in_that_share_of_the_steps(golden):
     models = golden.models()
     rows = rows_per_call(models)
-    options = replace(OURS, num_inference_steps=6)
+    options = OURS.replace(num_inference_steps=6)
     full = Clip(9).edit(models, golden, options)
     assert rows == [2] * 6
     rows.clear()
-    skipped = Clip(9).edit(models, golden, replace(options, guidance_skip=0.5))
+    skipped = Clip(9).edit(models, golden, options.replace(guidance_skip=0.5))
     assert rows == [2, 1, 2, 1, 2, 1]
     assert np.isfinite(skipped).all()
     assert np.abs(full - skipped).max() > 0
     rows.clear()
-    unguided = Clip(9).edit(models, golden, replace(options, guidance_skip=0.5, guidance_scale=1.0))
+    unguided = Clip(9).edit(models, golden, options.replace(guidance_skip=0.5, guidance_scale=1.0))
     assert rows == [1] * 6
     assert np.isfinite(unguided).all()
 
@@ -45,9 +44,9 @@ def test_skipping_guidance_halves_the_batch_in_that_share_of_the_steps(golden):
 def test_a_skipped_step_keeps_the_difference_that_the_prompt_made_before(golden):
     """Where both prompts are the same text there is nothing to keep, and skipping changes nothing."""
     models, same = golden.models(), golden.inputs["negative_prompt_embeds"]
-    options = replace(OURS, num_inference_steps=4)
+    options = OURS.replace(num_inference_steps=4)
     full = Clip(9).edit(models, golden, options, prompt=same)
-    skipped = Clip(9).edit(models, golden, replace(options, guidance_skip=0.5), prompt=same)
+    skipped = Clip(9).edit(models, golden, options.replace(guidance_skip=0.5), prompt=same)
     np.testing.assert_allclose(skipped, full, atol=1e-4)
 
 
@@ -65,7 +64,7 @@ def test_skipped_steps_and_the_first_block_cache_do_not_mix_their_batches(golden
     models = golden.models()
     calls = []
     models.transformer.transformer_blocks[2].attn1.register_forward_hook(lambda *given: calls.append(len(given[2][0])))
-    options = replace(OURS, num_inference_steps=6, first_block_cache=1e9, guidance_skip=0.5)
+    options = OURS.replace(num_inference_steps=6, first_block_cache=1e9, guidance_skip=0.5)
     assert np.isfinite(Clip(9).edit(models, golden, options)).all()
     assert calls == [2, 1]  # each kind of step once in full, the others from its own cache
 

@@ -95,4 +95,4 @@ def driver_module(name: str) -> ModuleType:
 
 def sights(config: Mapping[str, Any]) -> dict[str, Sight]:
     """What each driver of a run is shown, by name, from the run's configuration."""
-    return {name: driver_module(name).sight(config["drive"]) for name in config.get("drivers", DRIVERS)}
+    return {name: driver_module(name).sight(config["drive"]) for name in config["drivers"]}

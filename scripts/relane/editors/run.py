@@ -5,7 +5,7 @@ import functools
 import sys
 from argparse import Namespace
 from collections.abc import Callable, Iterable, Iterator
-from dataclasses import asdict, dataclass, fields
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
@@ -16,21 +16,21 @@ from relane import memory, noise
 from relane.beside import feeding
 from relane.colour import Colour
 from relane.compose import Region, choose_region, paste
+from relane.config.sections.speed import Speed
+from relane.config.sections.video import Video
 from relane.editors import Caches, Canvas, VideoEditor
 from relane.editors.cache import TensorFolder
 from relane.editors.frames import SlidingReader
 from relane.errors import InputError
 from relane.files import read_json, sha256_file, write_json
 from relane.maskfile import MaskFile
-from relane.speed import Speed
 from relane.timer import Timer
 from relane.video import iter_frames, probe, write_video
 
-# Flags that decide what the result looks like, whatever the editor.
-COMMON = ("mode", "seed", "negative_prompt", "fit", "mask_feather", "color_match", "id_lora_scale", "dtype", "crf")
 INPUTS = ("clip", "clip_json", "inpaint_masks", "first_frame", "first_frame_json", "region_json")
-# How the networks are run.
-EXECUTION = ("device", "offload", *(field.name for field in fields(Speed)))
+# Options that are recorded as how the networks were run, not as what decides what the result looks like.
+EXECUTION = ("offload", *Speed.model_fields)
+DECISIVE = [name for name in Video.model_fields if name not in (*EXECUTION, "share_posteriors")]
 
 
 @dataclass(frozen=True)
@@ -194,11 +194,11 @@ def record(
         "t_us": item.t_us and item.t_us[: canvas.frames],
         "prompt": item.caption,
         "editor": args.editor,
-        "parameters": {name: getattr(args, name) for name in COMMON} | canvas.parameters,
+        "parameters": {name: getattr(args, name) for name in DECISIVE} | canvas.parameters,
         "checkpoints": checkpoints,
         "windows": {"length": canvas.length, "starts": list(canvas.starts), "frames": canvas.frames},
         "picture": asdict(region),
         "mask": {"coverage": round(coverage, 6), "region": item.region},
         "inputs": {name: sha256_file(getattr(args, name)) for name in INPUTS if getattr(args, name)},
-        "execution": {name: getattr(args, name) for name in EXECUTION},
+        "execution": {name: getattr(args, name) for name in ("device", *EXECUTION)},
     }

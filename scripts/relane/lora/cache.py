@@ -8,7 +8,6 @@ import functools
 import gc
 import hashlib
 import json
-from dataclasses import astuple
 from pathlib import Path
 
 import numpy as np
@@ -127,7 +126,7 @@ class Cache:
         text = [weights_digest(self.flux_fill / part) for part in TEXT_PARTS]
         files = [[sha256_file(self.source / name) for name in (row.image, row.mask)] for row in rows]
         shared = (vae, how.size, how.dtype, how.seed, how.keep_masked_pixels, MOST_TOKENS)
-        regions = [astuple(how.region) if road else None for road in self.roads]
+        regions = [tuple(how.region.model_dump().values()) if road else None for road in self.roads]
         self.pictures = [_digest(*file, *shared, region) for file, region in zip(files, regions, strict=True)]
         self.texts = [_digest(row.texts, text, how.max_sequence_length, how.dtype) for row in rows]
         self.digest = _digest(self.pictures, self.texts)

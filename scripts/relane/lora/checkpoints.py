@@ -8,10 +8,11 @@ from pathlib import Path
 import torch
 from diffusers import FluxTransformer2DModel
 
+from relane.config.sections.lora import PROGRESS, check_resume
 from relane.errors import InputError
 from relane.files import atomic_folder, read_json, write_json
 from relane.lora import adapter
-from relane.lora.settings import PROGRESS, check_resume, differences
+from relane.lora.settings import differences
 
 SUPERSEDED = "superseded"
 SHOWN = ("tensorboard", "samples")

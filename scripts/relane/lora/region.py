@@ -1,37 +1,8 @@
 """The mask that a row is trained with: what painting would repaint of the same picture, by the same settings."""
 
-import argparse
-from dataclasses import dataclass
-
 import numpy as np
 
-from relane.errors import InputError
-from relane.road_settings import Corridor
-
-
-@dataclass(frozen=True)
-class Region:
-    """The settings of scripts/select_region.py, under its names. Raises InputError on wrong ones."""
-
-    region: str = "corridor"
-    dilate_size: int = 24
-    corridor_width: float = 1.0
-    corridor_unit: str = "m"
-    camera_height: float = 1.5
-
-    def __post_init__(self) -> None:
-        if self.dilate_size < 0:
-            raise InputError(f"region.dilate_size: must be 0 or more pixels, got {self.dilate_size}")
-        self.corridor()
-
-    def corridor(self) -> Corridor:
-        """What `corridor_region` takes."""
-        return Corridor(self.corridor_width, self.corridor_unit, self.camera_height)
-
-    @classmethod
-    def of(cls, args: argparse.Namespace) -> "Region":
-        """The settings among a command line's flags."""
-        return cls(**{name: getattr(args, name) for name in cls.__dataclass_fields__})
+from relane.config.sections.region import Region
 
 
 def is_road(caption: dict) -> bool:
@@ -52,7 +23,7 @@ def select(image: np.ndarray, road: np.ndarray, how: Region) -> np.ndarray:
     from relane.regions import corridor_region
 
     if how.region == "corridor":
-        _, masks = corridor_region([image], road[None], how.corridor(), how.dilate_size)
+        _, masks = corridor_region([image], road[None], how, how.dilate_size)
         mask = next(iter(masks))
         if mask.any():
             return mask

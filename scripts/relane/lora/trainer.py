@@ -3,7 +3,6 @@
 import math
 import time
 from collections.abc import Iterator
-from dataclasses import dataclass
 from pathlib import Path
 
 import torch
@@ -12,6 +11,7 @@ from diffusers.optimization import get_scheduler
 from tqdm import tqdm
 
 from relane import noise
+from relane.config.sections.lora import Upkeep
 from relane.errors import InputError
 from relane.lora import adapter, checkpoints, flow
 from relane.lora.cache import Cache, load_part
@@ -21,18 +21,6 @@ from relane.speed import compile_blocks
 
 # Validation is measured at these places of the scheduler's table, from much noise to little.
 VALIDATION_PLACES = (0.1, 0.3, 0.5, 0.7, 0.9)
-
-
-@dataclass
-class Upkeep:
-    """How often to save and to show: none of this changes the result."""
-
-    checkpointing_steps: int = 100
-    checkpoints_total_limit: int = 4
-    gradient_checkpointing: bool = True
-    compile: bool = False
-    sample_every: int = 500
-    sample_inference_steps: int = 28
 
 
 def row_at(position: int, rows: int, *key: object) -> int:

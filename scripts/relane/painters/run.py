@@ -14,6 +14,7 @@ import transformers
 
 from relane import captions, critic, files, instructions, lanes, memory, noise, qwen
 from relane.arms import SHAM
+from relane.config.sections.first_frame import FirstFrame
 from relane.critic import Refinement
 from relane.device import choose_device
 from relane.errors import InputError
@@ -25,31 +26,9 @@ from relane.residency import Slot, second_device, weights_bytes
 from relane.timer import Timer
 from relane.video import iter_frames
 
-# Flags that decide what the result looks like or how it is computed, for the record.
-PARAMETERS = [
-    "lora",
-    "lora_scale",
-    "num_inference_steps",
-    "guidance_scale",
-    "strength",
-    "max_sequence_length",
-    "paint_size",
-    "mask_feather",
-    "keep_masked_pixels",
-    "caption_refine_batch",
-    "caption_refine_temperature",
-    "caption_max_tokens",
-    "seed",
-    "flux_fill",
-    "qwen",
-    "dtype",
-    "offload",
-    "compile",
-    "attention_backend",
-    "fuse_projections",
-    "channels_last",
-    "fp8",
-]
+# Flags for the record. The tries stand beside, and when the critic is dropped changes nothing.
+LEFT_OUT = ("caption_refine_iters", "unload_critic_after_use")
+PARAMETERS = [name for name in (*FirstFrame.model_fields, "flux_fill", "qwen") if name not in LEFT_OUT]
 
 
 class Models:

@@ -1,13 +1,14 @@
 """VideoPainter as an editor (`relane.editors.VideoEditor`)."""
 
 from collections.abc import Iterator, Mapping
-from dataclasses import asdict, dataclass, fields
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import torch
 
+from relane.config.sections.speed import Speed
 from relane.device import choose_device
 from relane.digest import weights_digest
 from relane.editors import Caches, Canvas, Reader, Rng
@@ -17,7 +18,7 @@ from relane.editors.videopainter.options import options_of
 from relane.editors.videopainter.pipeline import VideoPainter
 from relane.editors.videopainter.text import prompt_embeddings
 from relane.errors import InputError
-from relane.speed import Speed, channels_last, speed_up
+from relane.speed import channels_last, speed_up
 from relane.timer import Timer
 
 
@@ -38,7 +39,7 @@ class Editor:
         chosen = options_of(options)
         schedule = self.pipeline.schedule(shape[0], chosen)
         exact = options["mode"] == "exact"
-        return Canvas(self.pipeline.size, schedule.frames, schedule.length, schedule.starts, exact, asdict(chosen))
+        return Canvas(self.pipeline.size, schedule.frames, schedule.length, schedule.starts, exact, chosen.model_dump())
 
     def edit(
         self,
@@ -98,7 +99,6 @@ def load_editor(options: Mapping[str, Any]) -> Editor:
     )
     if options["channels_last"]:
         channels_last(pipeline.vae)
-    how = Speed(**{field.name: options[field.name] for field in fields(Speed)})
     for network in (pipeline.transformer, pipeline.branch):
-        speed_up(network, how, pipeline.device)
+        speed_up(network, Speed.of(options), pipeline.device)
     return Editor(pipeline, Path(options["cogvideox"]))

@@ -25,13 +25,6 @@ CHOICES: dict[str, Any] = {
 ROTARY_BASE = (30, 45)
 
 
-def check(changes: dict[str, Any]) -> None:
-    """Raise InputError for an option that leaves out work, because the result would not be the original's."""
-    for name in ("first_block_cache", "guidance_skip", "background_refresh"):
-        if changes.get(name):
-            raise InputError(f"{name}: mode exact does every step in full; set it to 0, or use mode ours")
-
-
 def original_schedule(frames: int, length: int, stride: int) -> WindowSchedule:
     """The original's windows: every `stride` frames from 0, and frames beyond the last whole window are dropped.
 

@@ -8,8 +8,7 @@ from pathlib import Path
 import pytest
 import yaml
 
-from relane import config as relane_config
-from relane import config_check
+from relane.config import checks, reading
 from relane.errors import InputError
 from relane.sheet import Clip
 
@@ -25,7 +24,7 @@ def merged(*overlays: dict) -> dict:
     for overlay in overlays:
         for key, value in overlay.items():
             config[key] = config[key] | value if isinstance(value, dict) and key not in REPLACED else value
-    relane_config.validate(config)
+    reading.validate(config)
     return config
 
 
@@ -33,7 +32,7 @@ REPLACED = ("datasets", "loras")
 
 
 def check(config: dict, clips=CLIPS, edit_arms=ARMS) -> None:
-    config_check.check(config, {clip.video: clip for clip in clips}, edit_arms, ["original", "floor", *edit_arms])
+    checks.check(config, {clip.video: clip for clip in clips}, edit_arms, ["original", "floor", *edit_arms])
 
 
 def overlay(name: str) -> dict:
@@ -71,20 +70,20 @@ def test_the_shipped_configurations_can_be_carried_out(names):
         ({"drive": {"video_name": "a"}}, r"drive\.video_name 'a' chooses one of drive\.videos, which is empty"),
         ({"effects": {"action_unchanged": ["single-white-dash"]}}, r"did you mean 'single-white-dashed'"),
         ({"effects": {"action_unchanged": ["nothing-alike"]}}, r"action_unchanged.*there are: original, floor, sham"),
-        ({"video": {"mode": "exact", "background_refresh": 3}}, r"section video: background_refresh: mode exact"),
-        ({"video": {"mode": "exact", "first_block_cache": 0.1}}, r"section video: first_block_cache: mode exact"),
-        ({"video": {"mode": "exact", "guidance_skip": 0.5}}, r"section video: guidance_skip: mode exact"),
-        ({"video": {"mode": "exact", "fp8": True}}, r"section video: fp8: not in mode exact"),
-        ({"video": {"fp8": True, "offload": "model"}}, r"section video: fp8: .*not with offload"),
-        ({"video": {"prev_clip_weight": 0.5, "guidance_skip": 0.5}}, r"guidance_skip and prev_clip_weight"),
-        ({"video": {"prev_clip_weight": 0.5, "first_block_cache": 0.5}}, r"first_block_cache and prev_clip_weight"),
-        ({"video": {"background_refresh": 3, "mask_add": False}}, r"background_refresh needs replace_gt and mask_add"),
-        ({"video": {"num_inference_steps": 1, "strength": 0.5}}, r"section video: num_inference_steps times strength"),
-        ({"video": {"fuse_projections": True}, "checkpoints": {"videopainter_id": "x"}}, r"video: fuse_projections"),
+        ({"video": {"mode": "exact", "background_refresh": 3}}, r"config: video\.background_refresh: mode exact"),
+        ({"video": {"mode": "exact", "first_block_cache": 0.1}}, r"video\.first_block_cache: mode exact"),
+        ({"video": {"mode": "exact", "guidance_skip": 0.5}}, r"video\.guidance_skip: mode exact"),
+        ({"video": {"mode": "exact", "fp8": True}}, r"video\.fp8: not in mode exact"),
+        ({"video": {"fp8": True, "offload": "model"}}, r"video\.fp8: .*not with video\.offload"),
+        ({"video": {"prev_clip_weight": 0.5, "guidance_skip": 0.5}}, r"video\.guidance_skip and video\.prev"),
+        ({"video": {"prev_clip_weight": 0.5, "first_block_cache": 0.5}}, r"video\.first_block_cache and video\.p"),
+        ({"video": {"background_refresh": 3, "mask_add": False}}, r"video\.background_refresh needs video\.rep"),
+        ({"video": {"num_inference_steps": 1, "strength": 0.5}}, r"config: video\.num_inference_steps times video"),
+        ({"video": {"fuse_projections": True}, "checkpoints": {"videopainter_id": "x"}}, r"video\.fuse_projections"),
         ({"checkpoints": {"qwen": ""}}, r"checkpoints\.qwen is blank.*first_frame\.caption_refine_iters"),
-        ({"first_frame": {"fp8": True, "offload": "model"}}, r"section first_frame: first_frame\.fp8: not with"),
+        ({"first_frame": {"fp8": True, "offload": "model"}}, r"first_frame\.fp8: not with"),
         ({"first_frame": {"strength": 0.01, "num_inference_steps": 5}}, r"strength 0\.01 with first_frame\.num"),
-        ({"first_frame": {"paint_size": "100x160"}}, r"first_frame\.paint_size '100x160': .*multiples of 16"),
+        ({"first_frame": {"paint_size": "100x160"}}, r"first_frame\.paint_size: '100x160' should .*multiples of 16"),
         ({"lora": {"height": 160}}, r"lora\.height, lora\.width: 160x0"),
         ({"lora": {"resume": "nowhere"}}, r"lora\.resume nowhere: no checkpoint here"),
         ({"sam2": {"points": []}}, r"sam2\.points: at least one point"),
@@ -136,14 +135,14 @@ def with_window(folder: Path, frames: int) -> dict:
 
 def test_clips_that_are_shorter_than_a_window_cannot_be_edited(tmp_path):
     model = with_window(tmp_path / "cogvideox", 49)
-    config_check.check_edits(merged(model))
+    checks.check_edits(merged(model))
     for clip in ({"min_frames": 48}, {"min_frames": 20, "max_frames": 30}):
         with pytest.raises(InputError, match=r"clip\.min_frames \d+: .* 49 frames"):
-            config_check.check_edits(merged(model, {"clip": clip}))
-    with pytest.raises(InputError, match=r"section video: stride 41: take a multiple of 4"):
-        config_check.check_edits(merged(model, {"video": {"stride": 41}}))
-    config_check.check_edits(merged(model, {"video": {"stride": 49, "mode": "exact"}}))
-    config_check.check_edits(merged({"clip": {"min_frames": 1}}))  # which model, nobody knows yet
+            checks.check_edits(merged(model, {"clip": clip}))
+    with pytest.raises(InputError, match=r"config: video: stride 41: take a multiple of 4"):
+        checks.check_edits(merged(model, {"video": {"stride": 41}}))
+    checks.check_edits(merged(model, {"video": {"stride": 49, "mode": "exact"}}))
+    checks.check_edits(merged({"clip": {"min_frames": 1}}))  # which model, nobody knows yet
 
 
 def test_checkpoints_of_what_is_to_come_must_be_there(tmp_path):
@@ -155,7 +154,7 @@ def test_checkpoints_of_what_is_to_come_must_be_there(tmp_path):
             (tmp_path / name).mkdir()
 
     def ask(*rules: str, arms=ARMS) -> None:
-        config_check.check_checkpoints(config, config_check.to_come(config, rules, arms, clips))
+        checks.check_checkpoints(config, checks.to_come(config, rules, arms, clips))
 
     ask("segment_road", "collect_masks", "page")
     shutil.rmtree(tmp_path / "cogvideox")

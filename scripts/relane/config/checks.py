@@ -1,23 +1,25 @@
 """What a configuration cannot mean, found while planning and not after hours of GPU work.
 
-Whether a section serves is asked of its stage's own script, by its `check(args)`; here stands what only the whole
+What the options of one section tell stands with their declaration (`Section.check`); here stands what only the whole
 configuration tells: names that must agree, the clip sheet, the arms. Called by the Snakefile at every planning, where
 there may be no torch.
 """
 
-import importlib
 import json
 import re
-import shlex
-from argparse import ArgumentParser, Namespace
 from collections.abc import Iterable, Mapping
 from pathlib import Path
-from typing import Any, NoReturn
+from typing import Any
 
 from relane import layout
-from relane.clip_settings import check_lengths
-from relane.config import flags, nearest
-from relane.drivers import driver_module, sights
+from relane.config.reading import nearest
+from relane.config.sections.clip import Clip as ClipSection
+from relane.config.sections.first_frame import FirstFrame
+from relane.config.sections.lora import Lora
+from relane.config.sections.plan import Drive
+from relane.config.sections.sam2 import Sam2
+from relane.config.sections.video import Video
+from relane.drivers import DRIVERS, Sight, driver_module, sights
 from relane.errors import InputError
 from relane.filtering import SEPARATOR, slice_items, split_name
 from relane.sheet import Clip
@@ -37,7 +39,7 @@ def check(
 ) -> None:
     """Raise InputError for the first thing in a configuration that cannot be carried out: its key, and what to do.
 
-    config: validated by relane.config. clips: the sheet's, by video. edit_arms, drive_arms: names of the arms.
+    config: validated (`relane.config.reading`). clips: the sheet's, by video. edit_arms, drive_arms: names of the arms.
     local: whether the configuration's paths can be looked at from here.
     """
     if config["run"] in layout.SHARED:
@@ -45,81 +47,39 @@ def check(
             f"config: run {config['run']!r}: results/{config['run']}/ holds what runs share; choose another"
         )
     edit_arms, drive_arms = list(edit_arms), list(drive_arms)
-    check_datasets(config, clips)
-    check_lora_file(config, local)
     drivable = any_drivable(config, clips)
-    check_clip(config["clip"], drivable)
-    if config["drive"]["enabled"] and drivable:
-        check_drive(config)
-    check_arms(config, drive_arms)
-    check_devices(config, edit_arms)
-    for script, section, values in stages(config, edit_arms):
-        ask(script, section, values)
-
-
-def stages(config: Mapping[str, Any], edit_arms: list[str]) -> Iterable[tuple[str, str, dict[str, Any]]]:
-    """Script, section and settings of each stage that has a check of its own and something to do."""
-    models = config["checkpoints"]
-    yield "segment_road", "sam2", config["sam2"]
-    if edit_arms:
-        yield "first_frame", "first_frame", {**config["first_frame"], "qwen": models["qwen"]}
-        yield "edit_video", "video", {**config["video"], "videopainter_id": models["videopainter_id"]}
-    if config["loras"]:
-        painting = {"keep_masked_pixels": config["first_frame"]["keep_masked_pixels"]}
-        yield "train_lora", "lora", {**config["lora"], **config["region"], **painting}
-
-
-def ask(script: str, section: str, values: Mapping[str, Any]) -> None:
-    """Have a stage's script check the settings that it will get. Raises InputError that names section and keys."""
-    module = importlib.import_module(script)
     try:
-        module.check(arguments(module.parser(), values))
+        check_datasets(config, clips)
+        check_lora_file(config, local)
+        check_stages(config, edit_arms, drivable)
+        check_arms(config, drive_arms)
+        check_devices(config, edit_arms)
     except InputError as error:
-        raise InputError(f"config, section {section}: {_with_keys(str(error), section, values)}") from None
+        raise InputError(f"config: {error}") from None
 
 
-def arguments(parser: ArgumentParser, values: Mapping[str, Any]) -> Namespace:
-    """A script's arguments with these settings; files, which only a job knows, are left at their defaults."""
-
-    def refuse(message: str) -> NoReturn:
-        raise InputError(message)
-
-    parser.error = refuse
-    for action in parser._actions:
-        action.required = False
-    return parser.parse_args(shlex.split(flags(values)))
-
-
-def _with_keys(message: str, section: str, values: Mapping[str, Any]) -> str:
-    """A script's message with the keys of the configuration in place of its flags."""
-
-    def key(match: re.Match) -> str:
-        name = match[1].replace("-", "_")
-        place = "checkpoints" if name in ("qwen", "videopainter_id") else section
-        return f"{place}.{name}" if name in values else match[0]
-
-    return re.sub(r"--([a-z][a-z0-9-]*)", key, message)
+def check_stages(config: Mapping[str, Any], edit_arms: list[str], drivable: bool) -> None:
+    """The settings of each stage that has something to do. drivable: whether any clip can be driven."""
+    clip, models = ClipSection.of(config["clip"]), config["checkpoints"]
+    if drivable:
+        clip.check_reach()
+    if drivable and config["drive"]["enabled"]:
+        check_drive(clip, Drive.of(config["drive"]), sights(config).values())
+    Sam2.of(config["sam2"])
+    if edit_arms:
+        FirstFrame.of(config["first_frame"]).check_critic(models["qwen"])
+        Video.of(config["video"]).check_id_lora(models["videopainter_id"])
+    if config["loras"]:
+        Lora.of(config["lora"])
 
 
-def check_clip(clip: Mapping[str, Any], drivable: bool) -> None:
-    """Rate, lengths and window of the clips, by themselves. Only a drivable clip can end at an instant."""
-    check_lengths(clip["fps"], clip["max_frames"], clip["min_frames"])
-    if drivable and clip["anchor"] == "t0" and reach(clip) < clip["min_frames"]:
-        raise InputError(
-            f"config: clip.anchor t0: from the start to the last of clip.t0_us {max(instants(clip))} there are "
-            f"{reach(clip)} frames at {clip['fps']:g} fps, but clip.min_frames is {clip['min_frames']}; "
-            "choose a later t0_us, or lower min_frames"
-        )
-
-
-def instants(clip: Mapping[str, Any]) -> list[int]:
-    """The planning instants, microseconds."""
-    return clip["t0_us"] if isinstance(clip["t0_us"], list) else [clip["t0_us"]]
-
-
-def reach(clip: Mapping[str, Any]) -> int:
-    """Frames from a source's start to the last instant, that included, with the half frame that a source may lack."""
-    return int(max(instants(clip)) / 1e6 * clip["fps"] + 0.5) + 1
+def check_drivers(config: Mapping[str, Any]) -> None:
+    """The driving models must be known, each named once."""
+    for name in config["drivers"]:
+        if name not in DRIVERS:
+            raise InputError(f"config: drivers: {name!r} is no driving model{nearest(name, DRIVERS)}")
+        if config["drivers"].count(name) > 1:
+            raise InputError(f"config: drivers: {name!r} is named twice; name it once")
 
 
 def any_drivable(config: Mapping[str, Any], clips: Mapping[str, Clip]) -> bool:
@@ -128,38 +88,29 @@ def any_drivable(config: Mapping[str, Any], clips: Mapping[str, Clip]) -> bool:
     return any(one.drivable and one.camera in read for one in clips.values())
 
 
-def check_drive(config: Mapping[str, Any]) -> None:
+def check_drive(clip: ClipSection, drive: Drive, shown: Iterable[Sight]) -> None:
     """Whether the driving models can be shown what they need of clips of this kind."""
-    clip, drive, asked = config["clip"], config["drive"], instants(config["clip"])
+    shown = list(shown)
+    asked, most = clip.instants, f"clip.max_frames {clip.max_frames} frames at {clip.fps:g} fps"
     # Of a slower clip than a model reads some frames would serve two of its slots, or stand off its clock.
-    step_us = min((sight.frame_step_us for sight in sights(config).values() if sight.frame_step_us), default=0)
-    if clip["fps"] * step_us < 1e6 * bool(step_us) and not drive["allow_repeated_frames"]:
+    step_us = min((sight.frame_step_us for sight in shown if sight.frame_step_us), default=0)
+    if step_us and clip.fps * step_us < 1e6 and not drive.allow_repeated_frames:
         raise InputError(
-            f"config: clip.fps: at {clip['fps']:g} frames a second a clip has too few for the driving model's slots "
+            f"clip.fps: at {clip.fps:g} frames a second a clip has too few for the driving model's slots "
             f"{step_us / 1e6:g} s apart; set clip.fps to {1e6 / step_us:g} or more, or, as the original study did, "
             "drive.allow_repeated_frames: true"
         )
-    look_back_s = -min(sight.frames[0] for sight in sights(config).values()) / 1e6
-    seconds = (clip["max_frames"] - 1) / clip["fps"]
-    if clip["anchor"] == "t0" and seconds < (max(asked) - min(asked)) / 1e6 + look_back_s:
+    seconds = (clip.max_frames - 1) / clip.fps
+    look_back_s = -min(sight.frames[0] for sight in shown) / 1e6
+    if clip.anchor == "t0" and seconds < (max(asked) - min(asked)) / 1e6 + look_back_s:
         raise InputError(
-            f"config: clip.t0_us: the instants {min(asked)} to {max(asked)} are further apart than a clip of "
-            f"clip.max_frames {clip['max_frames']} frames at {clip['fps']:g} fps is long; raise clip.max_frames"
+            f"clip.t0_us: the instants {min(asked)} to {max(asked)} are further apart than a clip of {most} is long; "
+            "raise clip.max_frames"
         )
-    if clip["anchor"] == "start" and seconds + 0.5 / clip["fps"] < min(asked) / 1e6:
+    if clip.anchor == "start" and seconds + 0.5 / clip.fps < min(asked) / 1e6:
         raise InputError(
-            f"config: clip.t0_us {min(asked)} is after every clip's end: clip.max_frames {clip['max_frames']} frames "
-            f"at {clip['fps']:g} fps end at {seconds:.3f} s; raise clip.max_frames, or set clip.anchor to t0"
-        )
-    if drive["together"] and drive["reasoning"] == "shared":
-        raise InputError(
-            "config: drive.together: with drive.reasoning shared the other arms wait for the original's words; "
-            "set drive.together to false, or drive.reasoning to free or both"
-        )
-    if drive["video_name"] != "auto" and not drive["videos"]:
-        raise InputError(
-            f"config: drive.video_name {drive['video_name']!r} chooses one of drive.videos, which is empty; "
-            "name their folder there, or set video_name to auto"
+            f"clip.t0_us {min(asked)} is after every clip's end: {most} end at {seconds:.3f} s; "
+            "raise clip.max_frames, or set clip.anchor to t0"
         )
 
 
@@ -167,9 +118,7 @@ def check_arms(config: Mapping[str, Any], drive_arms: list[str]) -> None:
     """The arms that the configuration names must be arms of the run."""
     for name in config["effects"]["action_unchanged"]:
         if name not in drive_arms:
-            raise InputError(
-                f"config: effects.action_unchanged: {name!r} is no arm of this run{nearest(name, drive_arms)}"
-            )
+            raise InputError(f"effects.action_unchanged: {name!r} is no arm of this run{nearest(name, drive_arms)}")
 
 
 def check_devices(config: Mapping[str, Any], edit_arms: list[str]) -> None:
@@ -182,9 +131,7 @@ def check_devices(config: Mapping[str, Any], edit_arms: list[str]) -> None:
     for section, key, value in options:
         device = devices[section]
         if config["devices"][device] == "cpu" and str(config[section][key]).lower() == value:
-            raise InputError(
-                f"config: {section}.{key} {value} needs a GPU, but devices.{device} is cpu; change one of the two"
-            )
+            raise InputError(f"{section}.{key} {value} needs a GPU, but devices.{device} is cpu; change one of the two")
 
 
 def check_datasets(config: Mapping[str, Any], clips: Mapping[str, Clip]) -> None:
@@ -192,26 +139,26 @@ def check_datasets(config: Mapping[str, Any], clips: Mapping[str, Clip]) -> None
     for name, part in config["datasets"].items():
         if not _DATASET.fullmatch(name):
             raise InputError(
-                f"config: datasets.{name}: a dataset's name is made of letters, digits, '-' and single '_' (two begin "
+                f"datasets.{name}: a dataset's name is made of letters, digits, '-' and single '_' (two begin "
                 "a filter's suffix); rename it"
             )
         try:
             slice_items(list(clips), part["start"], part["limit"])
         except InputError:
             raise InputError(
-                f"config: datasets.{name}.start {part['start']}: the clip sheet has {len(clips)} videos, from 0; "
+                f"datasets.{name}.start {part['start']}: the clip sheet has {len(clips)} videos, from 0; "
                 "choose an earlier start"
             ) from None
     for name, lora in config["loras"].items():
         if not _LORA.fullmatch(name):
-            raise InputError(f"config: loras.{name}: a LoRA's name is made of letters, digits, '_' and '-'; rename it")
-        key = f"config: loras.{name}.dataset {lora['dataset']!r}"
+            raise InputError(f"loras.{name}: a LoRA's name is made of letters, digits, '_' and '-'; rename it")
+        key = f"loras.{name}.dataset {lora['dataset']!r}"
         try:
             base, _ = split_name(lora["dataset"])
         except InputError as error:
             raise InputError(f"{key}: after {SEPARATOR!r}: {error}") from None
         if base not in config["datasets"]:
-            raise InputError(f"{key}: config.datasets has no {base!r}{nearest(base, config['datasets'])}")
+            raise InputError(f"{key}: datasets has no {base!r}{nearest(base, config['datasets'])}")
 
 
 def check_lora_file(config: Mapping[str, Any], local: bool = True) -> None:
@@ -219,7 +166,7 @@ def check_lora_file(config: Mapping[str, Any], local: bool = True) -> None:
     named = config["first_frame"]["lora"]
     if not named or not config["first_frame"]["lora_scale"] or named in config["loras"]:
         return
-    path, key = Path(named), f"config: first_frame.lora {named!r}"
+    path, key = Path(named), f"first_frame.lora {named!r}"
     if "{" in named:
         raise InputError(f"{key}: a path with braces cannot be a job's input; rename it")
     near = nearest(named, config["loras"]) if config["loras"] else ""
@@ -303,13 +250,10 @@ def check_edits(config: Mapping[str, Any]) -> None:
     window = window_of(config["checkpoints"]["cogvideox"])
     if window is None:
         return
-    import edit_video  # the script: it knows its flags' defaults
-
-    from relane.editors.videopainter.options import options_of
+    # It imports numpy, which planning needs for nothing else.
+    from relane.editors.videopainter.options import Options
 
     clip = config["clip"]
-    values = {**config["video"], "videopainter_id": config["checkpoints"]["videopainter_id"]}
-    options = options_of(vars(arguments(edit_video.parser(), values)))
     for key in ("min_frames", "max_frames"):
         if clip[key] < window:
             raise InputError(
@@ -317,6 +261,6 @@ def check_edits(config: Mapping[str, Any]) -> None:
                 f"{config['checkpoints']['cogvideox']} is {window} frames; set it to {window} or more"
             )
     try:
-        options.schedule(clip["max_frames"], window)
+        Options.of_video(Video.of(config["video"])).schedule(clip["max_frames"], window)
     except InputError as error:
-        raise InputError(f"config, section video: {error}") from None
+        raise InputError(f"config: video: {error}") from None
