@@ -30,6 +30,8 @@ from relane.data import data_set, faults, module_name
 from relane.digest import code_digest, lora_digest, weights_digest
 from relane.errors import InputError
 from relane.drivers import DRIVERS, driver_module, sights
+from relane.editors import EDITORS, editor_module
+from relane.painters import PAINTERS, painter_module
 from relane.sheet import Clip, check_clips, not_driven, read_sheet
 from relane.sources import resolve_local
 from relane.warm import client as warm_workers
@@ -93,7 +95,7 @@ try:
     SIGHTS = sights(config)
     READ = {camera for sight in SIGHTS.values() for camera in sight.cameras}
     DRIVABLE = [video for video, clip in CLIPS.items() if clip.drivable and clip.camera in READ]
-    EDITOR = "videopainter"
+    EDITOR = next(iter(EDITORS))
     MADE_HERE = relane_arms.arms_of(config["arms"], INSTRUCTIONS, EDITOR)
     EXTERNAL = read_edited()
     ARMS = relane_arms.arms_of(config["arms"], INSTRUCTIONS, EDITOR, external=[arm for arm, _ in EXTERNAL])

@@ -7,6 +7,12 @@ OUTPUTS: results/{run}/vp/{instruction}/{video}/{video}_first_frame.png, .json, 
          results/{run}/vp/{instruction}/report.csv, report.txt
 """
 
+PAINTER, PAINTER_MODULE = next(iter(PAINTERS.items()))
+PAINTER_FOLDERS = arguments.flags({name: config["checkpoints"][name] for name in painter_module(PAINTER).CHECKPOINTS})
+# The module of the run's editor, and the checkpoints that it loads: what they hold is its identity, not where they lie.
+EDITOR_MODULE, EDITOR_LOADS = EDITORS[EDITOR], editor_module(EDITOR).CHECKPOINTS
+EDITOR_FOLDERS = arguments.flags({name: config["checkpoints"][name] for name in EDITOR_LOADS})
+
 
 def instruction_text(wildcards) -> str:
     """What the arm is asked for; `sham` asks for what the first frame already shows."""
@@ -18,7 +24,7 @@ def instruction_text(wildcards) -> str:
 
 
 rule first_frame:
-    """FLUX Fill repaints frame 0; Qwen2.5-VL judges each try and rewrites its caption."""
+    """A painter repaints frame 0; Qwen2.5-VL judges each try and rewrites its caption."""
     input:
         clip=layout.CLIP,
         region=layout.REGION,
@@ -42,12 +48,12 @@ rule first_frame:
         instruction=instruction_text,
         flags=flags("first_frame", leave_out=("lora",)),
         weights=painter_weights,
-        code=code("first_frame.py"),
+        code=code("first_frame.py", PAINTER_MODULE),
     shell:
-        "{ON_GPU} --record {output.sidecar:q} --weights {params.weights:q}"
+        "{ON_GPU} --record {output.sidecar:q} --weights {params.weights:q} --module {PAINTER_MODULE}"
         " {SCRIPTS:q}/first_frame.py --clip {input.clip:q} --inpaint-masks {input.region:q}"
         " --video {wildcards.video:q} --instruction={params.instruction:q} --lora={LORA_PATH:q}"
-        " --flux-fill {config[checkpoints][flux_fill]:q} --qwen {config[checkpoints][qwen]:q} {params.flags}"
+        " --painter {PAINTER} {PAINTER_FOLDERS} --qwen {config[checkpoints][qwen]:q} {params.flags}"
         " --offload {config[first_frame][offload]}"
         " --unload-critic-after-use {config[first_frame][unload_critic_after_use]}"
         " --device {resources.device} --critic-device {resources.critic_device}"
@@ -55,7 +61,7 @@ rule first_frame:
 
 
 rule edit_video:
-    """VideoPainter on CogVideoX carries the first frame's edit through the clip, window by window."""
+    """A video editor carries the first frame's edit through the clip."""
     input:
         clip=layout.CLIP,
         sidecar=layout.CLIP_JSON,
@@ -80,15 +86,14 @@ rule edit_video:
         device=config["devices"]["editor"],
     params:
         flags=flags("video"),
-        weights=weights("cogvideox", "videopainter", "videopainter_id"),
-        code=code("edit_video.py"),
+        weights=weights(*EDITOR_LOADS),
+        code=code("edit_video.py", EDITOR_MODULE),
     shell:
-        "{ON_GPU} --record {output.sidecar:q} --weights {params.weights:q}"
+        "{ON_GPU} --record {output.sidecar:q} --weights {params.weights:q} --module {EDITOR_MODULE}"
         " {SCRIPTS:q}/edit_video.py --clip {input.clip:q} --clip-json {input.sidecar:q}"
         " --inpaint-masks {input.region:q} --region-json {input.region_sidecar:q}"
         " --first-frame {input.image:q} --first-frame-json {input.image_sidecar:q}"
-        " --cogvideox {config[checkpoints][cogvideox]:q} --videopainter {config[checkpoints][videopainter]:q}"
-        " --videopainter-id={config[checkpoints][videopainter_id]:q} {params.flags} --device {resources.device}"
+        " --editor {EDITOR} {EDITOR_FOLDERS} {params.flags} --device {resources.device}"
         " --offload {config[video][offload]} --share-posteriors {config[video][share_posteriors]}"
         " --output {output.video:q} --generated {output.generated:q} --panels {output.panels:q}"
         " --sidecar {output.sidecar:q} --text-cache {layout.TEXT_CACHE}"

@@ -87,8 +87,8 @@ def trained_lora(wildcards) -> list[str]:
 
 
 def painter_weights(wildcards) -> str:
-    """The digests of FLUX Fill, the critic, and a LoRA that a path names: it is a checkpoint like the others."""
-    found = checkpoint_digests(["flux_fill", "qwen"])
+    """The digests of the painter, the critic, and a LoRA that a path names: it is a checkpoint like the others."""
+    found = checkpoint_digests([*painter_module(PAINTER).CHECKPOINTS, "qwen"])
     if LORA_PATH and not trained_lora(wildcards):
         found["lora"] = lora_digest(LORA_PATH)
         if found["lora"] == "absent":

@@ -1,35 +1,24 @@
-"""Repaint the lane markings of a clip's first frame: FLUX Fill paints, Qwen2.5-VL judges and rewrites the caption.
+"""Repaint the lane markings of a clip's first frame: a painter paints, Qwen2.5-VL judges and rewrites the caption.
 
 Paints inside the mask only. Tries again with the critic's caption until a try passes or the tries are used up; then
 the best try by the critic's own score is taken, and the sidecar says so. Every try is kept in the refine folder.
 """
 
 import argparse
-import sys
-import time
-from collections.abc import Callable
-from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
-from relane import cli, instructions, lanes, memory
-from relane.arms import SHAM
+from relane import cli
 from relane.config.arguments import add_options
 from relane.config.sections.first_frame import FirstFrame
 from relane.config.sections.speed import Speed
-from relane.device import choose_device
-from relane.errors import InputError
-from relane.lanes import Attributes
-from relane.timer import Timer
+from relane.painters import PAINTERS, painter_module
 
 if TYPE_CHECKING:
-    import numpy as np
+    from relane.painters.run import Models
 
-    from relane.critic import Refinement
-
-GIB = 2**30
 # What `load` reads: a warm worker keeps the models for items that agree in these (relane.warm).
-LOADS = ("flux_fill", "lora", "lora_scale", "qwen", "editor_device", "critic_device", "device", "offload", "dtype")
-LOADS += tuple(Speed.model_fields)
+LOADS = ("painter", "flux_fill", "lora", "lora_scale", "qwen", "editor_device", "critic_device", "device", "offload")
+LOADS += ("dtype", *Speed.model_fields)
 LESS_MEMORY = "a smaller first_frame.paint_size, first_frame.offload: model, then sequential"
 
 
@@ -41,7 +30,8 @@ def parser() -> argparse.ArgumentParser:
     add("--inpaint-masks", required=True, help="NPZ, arr_0 (T, H, W) uint8, not 0 = inpaint, already dilated")
     add("--instruction", required=True, help="sentence or 'lane <count> <color> <pattern>'; 'sham' = as they are")
     add("--video", required=True, help="name of the clip; with instruction, seed and try it decides the noise")
-    add("--flux-fill", required=True, help="FLUX.1-Fill folder")
+    add("--painter", choices=PAINTERS, default=next(iter(PAINTERS)), help="which painter")
+    add("--flux-fill", default="", help="FLUX.1-Fill folder")
     add("--qwen", default="", help="Qwen2.5-VL folder; may be blank when --caption-refine-iters is 0")
     add_options(options, FirstFrame)
     add("--editor-device", default="auto", help="device of FLUX Fill; auto = --device")
@@ -53,274 +43,25 @@ def parser() -> argparse.ArgumentParser:
     return options
 
 
-class Slot:
-    """A model that is loaded at its first use, and waits in host memory while another one needs its device."""
-
-    def __init__(self, load: Callable[[], Any], device: str, weights: int) -> None:
-        """load: makes the model on `device`; weights: its size there in bytes, with room to work."""
-        self.load, self.device, self.weights = load, device, weights
-        self.model: Any = None
-        self.seconds = 0.0
-
-    def use(self, *others: "Slot") -> Any:
-        """The model on its device. Where memory is short there, the others on that device are parked first."""
-        started = time.perf_counter()
-        if self.model is None or self.model.device != self.device:
-            for other in others:
-                if other.device == self.device and free_bytes(self.device) < self.weights:
-                    other.park()
-            if self.model is None:
-                self.model = self.load()
-            else:
-                self.model.to(self.device)
-        self.seconds += time.perf_counter() - started
-        return self.model
-
-    def park(self) -> None:
-        """Leave the device for host memory; a model that is spread over devices is dropped instead."""
-        if self.model is not None and self.device == "all":
-            self.model = None
-        elif self.model is not None:
-            self.model.to("cpu")
-        release_memory()
-
-    def drop(self) -> None:
-        """Forget the model."""
-        self.model = None
-        release_memory()
-
-
-class Models:
-    """The editor and the critic of a job, each loaded when it is first needed."""
-
-    def __init__(self, args: argparse.Namespace) -> None:
-        import diffusers
-        import torch
-        import transformers
-
-        from relane.fluxfill import FluxFill
-        from relane.qwen import Qwen
-
-        if not sys.stderr.isatty():  # bars of loading are for people; in a log file they are noise
-            diffusers.utils.logging.disable_progress_bar()
-            transformers.utils.logging.disable_progress_bar()
-        both = str(choose_device(args.device))
-        editor = both if args.editor_device == "auto" else str(choose_device(args.editor_device))
-        critic = resolve_critic(args.critic_device, editor)
-        dtype = getattr(torch, args.dtype)
-        speed = Speed.of(args)
-        self._editor = Slot(
-            lambda: FluxFill(args.flux_fill, args.lora, args.lora_scale, editor, dtype, args.offload, speed),
-            editor,
-            weights_bytes(args.flux_fill),
-        )
-        self._critic = Slot(lambda: Qwen(args.qwen, critic, dtype), critic, weights_bytes(args.qwen))
-        self.devices = {"editor": editor, "critic": critic}
-
-    def editor(self) -> Any:
-        """The `FluxFill`."""
-        return self._editor.use(self._critic)
-
-    def critic(self) -> Any:
-        """The `Qwen`."""
-        return self._critic.use(self._editor)
-
-    def drop_critic(self) -> None:
-        """Give the critic's memory back."""
-        self._critic.drop()
-
-    def load_seconds(self) -> dict[str, float]:
-        """Seconds spent loading and moving models since the last call."""
-        seconds = {"load_editor": self._editor.seconds, "load_critic": self._critic.seconds}
-        self._editor.seconds = self._critic.seconds = 0.0
-        return seconds
-
-
-def resolve_critic(name: str, editor: str) -> str:
-    """`auto` is the second GPU that is visible, where the editor has the first; else the editor's device.
-
-    `all`: the model is spread over every GPU.
-    """
-    import torch
-
-    if name != "auto":
-        return name if name == "all" else str(choose_device(name))
-    return "cuda:1" if editor == "cuda:0" and torch.cuda.device_count() > 1 else editor
-
-
-def free_bytes(device: str) -> float:
-    """Free memory of a GPU in bytes; host memory counts as endless."""
-    import torch
-
-    return torch.cuda.mem_get_info(device)[0] if device.startswith("cuda") else float("inf")
-
-
-def weights_bytes(folder: str) -> int:
-    """Bytes of a checkpoint's safetensors, and 4 GiB to work in."""
-    files = Path(folder).rglob("*.safetensors") if folder else []
-    return sum(file.stat().st_size for file in files) + 4 * GIB
-
-
-def release_memory() -> None:
-    """Give the GPU memory of models that are gone back to the driver."""
-    import gc
-
-    import torch
-
-    gc.collect()
-    if torch.cuda.is_available():
-        torch.cuda.empty_cache()
-
-
-def load(args: argparse.Namespace) -> Models:
+def load(args: argparse.Namespace) -> "Models":
     """The models of a job, not yet loaded; their folders are checked now, before any work is done."""
-    from relane import fluxfill, qwen
+    from relane.painters.run import Models
 
-    fluxfill.check_folder(Path(args.flux_fill))
-    if args.qwen:
-        qwen.check_folder(Path(args.qwen))
     return Models(args)
 
 
 def check(args: argparse.Namespace) -> None:
     """Raise InputError for settings that no models can carry out."""
     FirstFrame.of(args).check_critic(args.qwen)
+    painter_module(args.painter).settings(vars(args))
 
 
-def read_first(clip: str, masks: str) -> "tuple[np.ndarray, np.ndarray]":
-    """Frame 0 of the clip (H, W, 3) uint8 and its mask (H, W) bool. Raises InputError where they do not fit."""
-    from relane.maskfile import MaskFile
-    from relane.video import iter_frames
-
-    frame = next(iter_frames(clip), None)
-    if frame is None:
-        raise InputError(f"{clip}: the file holds no frames")
-    stack = MaskFile(masks)
-    if stack.shape[1:] != frame.shape[:2]:
-        raise InputError(f"{masks}: masks of shape {stack.shape} do not fit {clip}, whose frames are {frame.shape[:2]}")
-    mask = next(iter(stack), None)
-    if mask is None or not mask.any():
-        raise InputError(f"{masks}: the mask of frame 0 is empty, there is nothing to repaint in {clip}")
-    return frame, mask
-
-
-def what_to_ask(
-    args: argparse.Namespace, models: Models, timer: Timer, frame: "np.ndarray", mask: "np.ndarray"
-) -> tuple[str, Attributes, dict[str, Any]]:
-    """The instruction in full, the attributes it asks for, and what the sidecar keeps of how a sham's were read."""
-    if args.instruction.strip().lower() != SHAM:
-        made = instructions.make(args.instruction)
-        return made.text, made.attributes or Attributes(), {}
-    if not args.qwen:
-        return lanes.instruction_of(Attributes()), Attributes(), {"read": None}
-    from relane import captions
-
-    qwen = models.critic()
-    with timer("read_attributes"):
-        [read] = captions.caption(qwen, [frame], [mask])
-    captions.refuse_unreadable([read], args.qwen)
-    return lanes.instruction_of(read.attributes), read.attributes, {"read": {"reply": read.reply, "asked": read.asked}}
-
-
-def run(args: argparse.Namespace, models: Models) -> None:
+def run(args: argparse.Namespace, models: "Models") -> None:
     """Repaint one clip's first frame and write picture, sidecar and refine folder."""
-    from relane import critic, files
+    from relane.painters.run import paint_first_frame
 
     check(args)
-    memory.reset_gpu_peaks()
-    timer = Timer()  # its phases are without those in which models are loaded or moved
-    with timer("read"):
-        frame, mask = read_first(args.clip, args.inpaint_masks)
-    text, wanted, sham = what_to_ask(args, models, timer, frame, mask)
-    key = (args.seed, args.video, text)
-    settings, about_painting = paint_settings(args), {}
-
-    def paint(caption: str, number: int) -> "np.ndarray":
-        editor = models.editor()
-        if number == 1:
-            about_painting.update(describe_painting(editor, mask, settings))
-        with timer("paint"):
-            return editor.paint(frame, mask, caption, seed_key=(*key, number), **settings)
-
-    def ask(questions: list, **how: Any) -> list[str]:
-        qwen = models.critic()
-        with timer("judge"):
-            return qwen.ask(questions, **how)
-
-    refinement = critic.refine(
-        paint,
-        ask,
-        frame,
-        mask,
-        text,
-        wanted,
-        iters=args.caption_refine_iters,
-        together=args.caption_refine_batch,
-        temperature=args.caption_refine_temperature,
-        max_tokens=args.caption_max_tokens,
-        key=key,
-        checkpoint=args.qwen,
-    )
-    if args.unload_critic_after_use:
-        models.drop_critic()
-    record = describe(args, models, text, wanted, refinement) | sham | about_painting
-    seen = frame if args.keep_masked_pixels else frame * ~mask[..., None]
-    with timer("write"):
-        critic.write_tries(args.refine_folder, seen, refinement, record)
-    critic.write_picture(args.output, refinement.chosen.output)
-    seconds = timer.seconds | models.load_seconds() | {"total": timer.total}
-    files.write_json(args.sidecar, record | {"seconds": seconds, **memory.peaks()})
-
-
-def paint_settings(args: argparse.Namespace) -> dict[str, Any]:
-    """The flags that `FluxFill.paint` takes, under its own names."""
-    return {
-        "steps": args.num_inference_steps,
-        "guidance": args.guidance_scale,
-        "strength": args.strength,
-        "keep_masked_pixels": args.keep_masked_pixels,
-        "max_sequence_length": args.max_sequence_length,
-        "mask_feather": args.mask_feather,
-        "size": FirstFrame.of(args).size(),
-    }
-
-
-def describe_painting(editor: Any, mask: "np.ndarray", settings: dict[str, Any]) -> dict[str, Any]:
-    """What the sidecar says of how the editor paints; a size that leaves noise is said on stderr too."""
-    height, width = editor.size_of(mask, settings["size"])
-    warning = editor.warning(height, width, settings["steps"])
-    if warning:
-        print(f"warning: {warning}", file=sys.stderr, flush=True)
-    return {"painted_at": f"{height}x{width}", "warning": warning or None, "lora_left_out": editor.lora_left_out}
-
-
-def describe(
-    args: argparse.Namespace, models: Models, text: str, wanted: Attributes, refinement: "Refinement"
-) -> dict[str, Any]:
-    """The sidecar, but for seconds and memory."""
-    from dataclasses import asdict
-
-    chosen = refinement.chosen
-    # The tries stand beside; and when the critic is dropped changes nothing.
-    left_out = ("caption_refine_iters", "unload_critic_after_use")
-    settings = [name for name in (*FirstFrame.model_fields, "flux_fill", "qwen") if name not in left_out]
-    return {
-        "video": args.video,
-        "arm": SHAM if args.instruction.strip().lower() == SHAM else "instruction",
-        "instruction": text,
-        "attributes": asdict(wanted),
-        "caption": chosen.caption,
-        "critic": "off" if refinement.passed is None else "on",
-        "passed": refinement.passed,
-        "best_of_failed": refinement.passed is False,
-        "chosen_try": chosen.number,
-        "iterations_asked": args.caption_refine_iters,
-        "iterations_used": 0 if refinement.passed is None else len(refinement.tries),
-        "verdict": asdict(chosen.verdict) if chosen.verdict else None,
-        "tries": [one.record() for one in refinement.tries],
-        "parameters": {name: getattr(args, name) for name in settings},
-        "devices": models.devices,
-    }
+    paint_first_frame(args, models)
 
 
 def main(argv: list[str] | None = None) -> None:

@@ -11,9 +11,10 @@ import numpy as np
 import pytest
 import torch
 
-from relane import lanes
+from relane import lanes, residency
 from relane.errors import InputError
 from relane.lanes import Attributes
+from relane.residency import Slot, second_device
 from relane.video import read_frames, write_video
 from tests.test_critic import reply
 
@@ -30,10 +31,10 @@ class Weights:
 
 @pytest.mark.parametrize(("free", "waits"), [(5, "cpu"), (50, "cuda:0")])
 def test_models_on_one_gpu_take_turns_only_where_memory_is_short(monkeypatch, free: int, waits: str) -> None:
-    monkeypatch.setattr(first_frame, "free_bytes", lambda device: free)
-    editor = first_frame.Slot(lambda: Weights("cuda:0"), "cuda:0", 10)
-    critic_slot = first_frame.Slot(lambda: Weights("cuda:0"), "cuda:0", 10)
-    elsewhere = first_frame.Slot(lambda: Weights("cuda:1"), "cuda:1", 10)
+    monkeypatch.setattr(residency, "free_bytes", lambda device: free)
+    editor = Slot(lambda: Weights("cuda:0"), "cuda:0", 10)
+    critic_slot = Slot(lambda: Weights("cuda:0"), "cuda:0", 10)
+    elsewhere = Slot(lambda: Weights("cuda:1"), "cuda:1", 10)
     painter, judge = editor.use(critic_slot), critic_slot.use(editor)
     assert (painter.device, judge.device) == (waits, "cuda:0")
     assert editor.use(critic_slot) is painter, "a parked model is moved back, not loaded again"
@@ -59,7 +60,7 @@ def test_models_on_one_gpu_take_turns_only_where_memory_is_short(monkeypatch, fr
 def test_the_critic_sits_on_a_second_gpu_where_there_is_one(monkeypatch, gpus, editor, asked, critic) -> None:
     monkeypatch.setattr(torch.cuda, "is_available", lambda: gpus > 0)
     monkeypatch.setattr(torch.cuda, "device_count", lambda: gpus)
-    assert first_frame.resolve_critic(asked, editor) == critic
+    assert second_device(asked, editor) == critic
 
 
 @pytest.fixture

@@ -1,5 +1,6 @@
 """First frames: what the painter may change, what it sees, what its noise depends on, which LoRA it takes."""
 
+import functools
 import shutil
 from collections.abc import Callable
 from pathlib import Path
@@ -13,18 +14,24 @@ from hypothesis import strategies as st
 from peft import LoraConfig, get_peft_model_state_dict
 from safetensors.torch import load_file, save_file
 
-from relane import fluxfill
+from relane import fluxfill, noise
+from relane.compose import feather
 from relane.errors import InputError
 from relane.files import write_json
-from relane.fluxfill import MOST_TOKENS, FluxFill, feather, last_sigma, window_for
+from relane.fluxfill import MOST_TOKENS, FluxFill, last_sigma, paint_region
 from simworld.tiny import build
 from simworld.tiny.flux_fill import transformer
 
 FRAME = np.random.default_rng(0).integers(0, 256, (45, 70, 3), dtype=np.uint8)
 MASK = np.zeros((45, 70), bool)
 MASK[20:45, 10:60] = True
-QUICK = {"steps": 2, "max_sequence_length": 16}
+QUICK = {"num_inference_steps": 2, "max_sequence_length": 16}
 PROMPT = "road with single white solid lane markings"
+
+
+def rng(*key: object) -> Callable[..., torch.Generator]:
+    """The draws of one try."""
+    return functools.partial(noise.generator, key)
 
 
 @pytest.fixture(scope="module")
@@ -32,22 +39,22 @@ def flux(tiny: Callable[[str], Path]) -> FluxFill:
     return FluxFill(tiny("flux_fill"))
 
 
-@pytest.mark.parametrize("size", [None, (32, 48)])
-def test_outside_the_mask_every_pixel_stays_and_inside_the_prompt_paints(flux: FluxFill, size) -> None:
-    painted = flux.paint(FRAME, MASK, PROMPT, seed_key="a", size=size, **QUICK)
+@pytest.mark.parametrize(("height", "width"), [(None, None), (32, 48)])
+def test_outside_the_mask_every_pixel_stays_and_inside_the_prompt_paints(flux: FluxFill, height, width) -> None:
+    painted = flux.paint(FRAME, MASK, PROMPT, rng("a"), height=height, width=width, **QUICK)
     assert painted.shape == FRAME.shape
     assert painted.dtype == np.uint8
     assert np.array_equal(painted[~MASK], FRAME[~MASK])
     assert (painted[MASK] != FRAME[MASK]).mean() > 0.9
-    other = flux.paint(FRAME, MASK, "double yellow dashed lines", seed_key="a", size=size, **QUICK)
+    other = flux.paint(FRAME, MASK, "double yellow dashed lines", rng("a"), height=height, width=width, **QUICK)
     assert not np.array_equal(painted, other)
 
 
 def test_the_same_key_paints_the_same_bytes_and_another_key_others(flux: FluxFill) -> None:
-    first = flux.paint(FRAME, MASK, PROMPT, seed_key=(42, "clip", 1), **QUICK)
+    first = flux.paint(FRAME, MASK, PROMPT, rng(42, "clip", 1), **QUICK)
     torch.manual_seed(5)
-    assert np.array_equal(flux.paint(FRAME, MASK, PROMPT, seed_key=(42, "clip", 1), **QUICK), first)
-    assert not np.array_equal(flux.paint(FRAME, MASK, PROMPT, seed_key=(42, "clip", 2), **QUICK), first)
+    assert np.array_equal(flux.paint(FRAME, MASK, PROMPT, rng(42, "clip", 1), **QUICK), first)
+    assert not np.array_equal(flux.paint(FRAME, MASK, PROMPT, rng(42, "clip", 2), **QUICK), first)
 
 
 def test_a_hole_hides_the_old_road_and_kept_pixels_show_it(flux: FluxFill) -> None:
@@ -56,7 +63,7 @@ def test_a_hole_hides_the_old_road_and_kept_pixels_show_it(flux: FluxFill) -> No
 
     def paint(frame: np.ndarray, keep: bool, strength: float = 1.0) -> np.ndarray:
         settings = {"keep_masked_pixels": keep, "strength": strength, "mask_feather": 0, **QUICK}
-        return flux.paint(frame, MASK, PROMPT, seed_key="a", **settings)
+        return flux.paint(frame, MASK, PROMPT, rng("a"), **settings)
 
     assert np.array_equal(paint(FRAME, keep=False), paint(repainted, keep=False))
     assert not np.array_equal(paint(FRAME, keep=True)[MASK], paint(repainted, keep=True)[MASK])
@@ -76,21 +83,21 @@ def test_a_window_holds_the_whole_mask_in_the_shape_asked_for(shape, corner, ext
     mask = np.zeros(shape, bool)
     top, left = int(corner[0] * shape[0]), int(corner[1] * shape[1])
     mask[top : top + 1 + int(extent[0] * shape[0]), left : left + 1 + int(extent[1] * shape[1])] = True
-    window = window_for(mask, size)
+    region = paint_region(mask, size)
     rows, columns = np.flatnonzero(mask.any(1)), np.flatnonzero(mask.any(0))
-    assert window.top <= rows[0]
-    assert rows[-1] < window.top + window.height
-    assert window.left <= columns[0]
-    assert columns[-1] < window.left + window.width
-    assert window.out_height % 16 == window.out_width % 16 == 0
-    assert abs(window.width * window.out_height - window.height * window.out_width) <= 1 + max(
-        window.out_height, window.out_width
+    assert region.top <= rows[0]
+    assert rows[-1] < region.top + region.height
+    assert region.left <= columns[0]
+    assert columns[-1] < region.left + region.width
+    assert region.model_height % 16 == region.model_width % 16 == 0
+    assert abs(region.width * region.model_height - region.height * region.model_width) <= 1 + max(
+        region.model_height, region.model_width
     )
     frame = np.random.default_rng(0).integers(0, 256, (*shape, 3), dtype=np.uint8)
-    part = window.cut(frame)
-    assert part.shape == (window.out_height, window.out_width, 3)
-    assert window.cut_mask(mask).any()
-    back = window.paste(part, frame)
+    part = region.to_model(frame)
+    assert part.shape == (region.model_height, region.model_width, 3)
+    assert region.mask_to_model(mask).any()
+    back = region.to_source(part, frame)
     assert back.shape == frame.shape
     if size is None:
         assert np.array_equal(back, frame)
@@ -99,23 +106,23 @@ def test_a_window_holds_the_whole_mask_in_the_shape_asked_for(shape, corner, ext
 def test_feathering_stays_inside_the_mask_and_reaches_one() -> None:
     mask = np.zeros((60, 60), bool)
     mask[20:, 20:40] = True
-    weight = feather(mask, 4)
+    weight = feather(mask, 4, inward=True)
     assert (weight[~mask] == 0).all()
     assert (weight[mask] > 0).all()
     assert weight[40, 25] == 1.0
     assert np.allclose(weight[40, 20:25], [0.2, 0.4, 0.6, 0.8, 1.0])
     assert weight[59, 30] == 1.0, "the edge of the picture is no edge of the mask"
-    assert np.array_equal(feather(mask, 0), mask)
-    assert (feather(np.ones((9, 9), bool), 4) == 1).all()
+    assert np.array_equal(feather(mask, 0, inward=True), mask)
+    assert (feather(np.ones((9, 9), bool), 4, inward=True) == 1).all()
 
 
 def test_bad_sizes_are_refused(flux: FluxFill) -> None:
     with pytest.raises(InputError, match="paint size 30x48"):
-        flux.paint(FRAME, MASK, PROMPT, seed_key="a", size=(30, 48))
+        flux.paint(FRAME, MASK, PROMPT, rng("a"), height=30, width=48)
     with pytest.raises(InputError, match="the mask is 70x44, the frame 70x45"):
-        flux.paint(FRAME, MASK[1:], PROMPT, seed_key="a")
+        flux.paint(FRAME, MASK[1:], PROMPT, rng("a"))
     with pytest.raises(InputError, match="empty"):
-        window_for(np.zeros((20, 20), bool), (16, 16))
+        paint_region(np.zeros((20, 20), bool), (16, 16))
 
 
 sides = st.integers(16, 4400)
@@ -124,22 +131,23 @@ sides = st.integers(16, 4400)
 @given(sides, sides)
 @settings(max_examples=200)
 def test_a_frame_is_painted_at_its_own_size_up_to_a_megapixel_and_a_larger_one_at_about_that(height, width) -> None:
-    window = window_for(np.broadcast_to(np.bool_(True), (height, width)))
-    tokens = window.out_height * window.out_width / 256
-    assert window.out_height % 16 == window.out_width % 16 == 0
+    region = paint_region(np.broadcast_to(np.bool_(True), (height, width)))
+    tokens = region.model_height * region.model_width / 256
+    assert region.model_height % 16 == region.model_width % 16 == 0
     filled = -(-height // 16) * -(-width // 16)
     if filled <= MOST_TOKENS:
-        assert (window.height, window.width) == (window.out_height, window.out_width)
+        assert (region.height, region.width) == (region.model_height, region.model_width)
         assert tokens == filled
         return
     narrow = min(height, width) / max(height, width) < 0.05  # 16 pixels are much of so narrow a picture
     assert narrow or 0.9 * MOST_TOKENS < tokens < 1.1 * MOST_TOKENS
-    assert window.top == window.left == 0
-    assert window.height >= height
-    assert window.width >= width
+    assert region.top == region.left == 0
+    assert region.height >= height
+    assert region.width >= width
     # One scale for both sides, up to the pixel to which the box is rounded up.
     assert (
-        abs(window.width * window.out_height - window.height * window.out_width) <= window.out_height + window.out_width
+        abs(region.width * region.model_height - region.height * region.model_width)
+        <= region.model_height + region.model_width
     )
 
 
@@ -148,8 +156,8 @@ def test_a_frame_is_painted_at_its_own_size_up_to_a_megapixel_and_a_larger_one_a
     [((480, 720), (480, 720)), ((720, 1280), (720, 1280)), ((1080, 1920), (768, 1360)), ((2160, 3840), (768, 1360))],
 )
 def test_common_sizes(frame: tuple[int, int], painted: tuple[int, int]) -> None:
-    window = window_for(np.ones(frame, bool))
-    assert (window.out_height, window.out_width) == painted
+    region = paint_region(np.ones(frame, bool))
+    assert (region.model_height, region.model_width) == painted
 
 
 # FLUX.1-Fill-dev's own schedule.
@@ -168,13 +176,13 @@ def test_the_schedule_leaves_noise_in_large_pictures(height: int, width: int, si
 @given(sides, sides)
 @settings(max_examples=40)
 def test_at_the_size_that_is_painted_the_last_step_leaves_little(height: int, width: int) -> None:
-    window = window_for(np.broadcast_to(np.bool_(True), (height, width)))
+    region = paint_region(np.broadcast_to(np.bool_(True), (height, width)))
     narrow = min(height, width) / max(height, width) < 0.05
-    assert narrow or last_sigma(SCHEDULE, window.out_height, window.out_width, 50) < 0.07
+    assert narrow or last_sigma(SCHEDULE, region.model_height, region.model_width, 50) < 0.07
 
 
 def test_the_last_sigma_is_what_the_pipeline_s_own_loop_comes_to(flux: FluxFill) -> None:
-    flux.paint(FRAME, MASK, PROMPT, seed_key="a", size=(32, 48), **QUICK)
+    flux.paint(FRAME, MASK, PROMPT, rng("a"), height=32, width=48, **QUICK)
     assert float(flux.pipe.scheduler.sigmas[-2]) == pytest.approx(last_sigma(flux.pipe.scheduler, 32, 48, 2), rel=1e-6)
 
 
@@ -186,8 +194,8 @@ def test_who_asks_for_more_than_two_megapixels_is_told_what_noise_is_left(flux: 
 
 def test_a_large_frame_keeps_every_pixel_outside_the_mask(flux: FluxFill, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(fluxfill, "MOST_TOKENS", 6)
-    painted = flux.paint(FRAME, MASK, PROMPT, seed_key="a", **QUICK)
-    assert flux.size_of(MASK) == (32, 48)
+    painted = flux.paint(FRAME, MASK, PROMPT, rng("a"), **QUICK)
+    assert flux.describe(MASK)["painted_at"] == "32x48"
     assert painted.shape == FRAME.shape
     assert np.array_equal(painted[~MASK], FRAME[~MASK])
     assert (painted[MASK] != FRAME[MASK]).mean() > 0.9
@@ -209,7 +217,7 @@ def test_numbers_that_are_none_are_no_picture(tiny: Callable[[str], Path], value
         name, _, layer = part.partition(".")
         getattr(flux.pipe, name).get_submodule(layer).weight.view(-1)[0] = value
     with pytest.raises(InputError, match=rf"flux_fill: {what}.*NaN or infinite \(computed in float32\).*first_frame"):
-        flux.paint(FRAME, MASK, PROMPT, seed_key="a", **QUICK)
+        flux.paint(FRAME, MASK, PROMPT, rng("a"), **QUICK)
 
 
 @pytest.mark.parametrize("part", ["transformer", "vae", "text_encoder", "text_encoder_2"])
@@ -248,7 +256,7 @@ def test_a_lora_changes_the_painting_by_its_scale(tiny: Callable[[str], Path], f
     file = write_lora(tmp_path / "lora")
 
     def paint(model: FluxFill) -> np.ndarray:
-        return model.paint(FRAME, MASK, PROMPT, seed_key="a", **QUICK)
+        return model.paint(FRAME, MASK, PROMPT, rng("a"), **QUICK)
 
     folder, plain = tiny("flux_fill"), paint(flux)
     assert np.array_equal(paint(FluxFill(folder, file, lora_scale=0.0)), plain)

@@ -2,13 +2,14 @@
 
 import sys
 import types
+from functools import partial
 
 import numpy as np
 import pytest
 import torch
 from torch import nn
 
-from relane import flash4, speed
+from relane import flash4, noise, speed
 from relane.errors import InputError
 from relane.fluxfill import FluxFill
 from relane.speed import Speed
@@ -124,7 +125,9 @@ def test_a_painter_of_fused_projections_carries_its_lora_in_the_weights(tiny, tm
 
     def paint(scale: float, how: Speed) -> np.ndarray:
         painter = FluxFill(tiny("flux_fill"), tmp_path / "lora.safetensors", scale, speed=how)
-        return painter.paint(frame, mask, "road", seed_key="a", steps=2, max_sequence_length=16).astype(int)
+        return painter.paint(
+            frame, mask, "road", partial(noise.generator, "a"), num_inference_steps=2, max_sequence_length=16
+        ).astype(int)
 
     plain, fused = paint(0.7, Speed()), paint(0.7, Speed(fuse_projections=True, channels_last=True))
     assert np.abs(plain - fused).max() <= 1  # grey levels

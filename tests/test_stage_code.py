@@ -9,7 +9,7 @@ from relane.digest import code_files
 SCRIPTS = Path(__file__).parents[1] / "scripts"
 CHARTS = {"dataset_pictures", "dataset_writer", "effects", "lora/curve", "overlay", "report", "runreport"}
 SEGMENTING = {"sam2_video", "segmentation", "road_points"}
-PAINTING = {"fluxfill", "lora", "videopainter"}
+PAINTING = {"editors", "fluxfill", "lora", "painters"}
 LANGUAGE = {"qwen", "captions", "critic"}
 DRIVING = {"drivers", "data"}
 MEASURING = {"metrics", "quality", "optional"}
@@ -30,13 +30,17 @@ STAGES = {
     "dataset_frames": SEGMENTING | options("sam2"),
     "caption_frames": LANGUAGE - {"critic"} | options("captioning"),
     "train_lora": {"fluxfill", "lora"} | options("lora", "region", "speed"),
-    "first_frame": {"fluxfill"} | LANGUAGE | options("first_frame", "region", "speed"),
-    "edit_video": {"videopainter"} | options("video", "encoding", "speed"),
+    "first_frame": {"fluxfill", "painters"} | LANGUAGE | options("first_frame", "region", "speed"),
+    "edit_video": {"editors"} | options("video", "encoding", "speed"),
     "evaluate_edit": MEASURING | options("quality"),
     "drive": DRIVING | options("driving", "clip"),
 }
 # Modules that a script imports by a name which only a run knows.
-BY_NAME = {"drive": ["relane.drivers.alpamayo", "relane.data.physical_ai_av", "relane.data.mp4_folder"]}
+BY_NAME = {
+    "drive": ["relane.drivers.alpamayo", "relane.data.physical_ai_av", "relane.data.mp4_folder"],
+    "edit_video": ["relane.editors.videopainter"],
+    "first_frame": ["relane.painters.flux_fill"],
+}
 
 
 def of(module: str, names: set[str]) -> bool:
@@ -67,10 +71,17 @@ def test_what_only_reads_masks_does_not_depend_on_the_network_that_made_them():
         assert "sam2_video" not in modules_of(script), script
 
 
-def test_what_a_driver_is_made_of_is_no_reason_to_drive_with_another():
-    common = set(code_files(SCRIPTS / "drive.py"))
-    own = set(code_files(SCRIPTS / "drive.py", *BY_NAME["drive"])) - common
-    assert {path.parent.name for path in common} >= {"drivers"}
-    assert {path.relative_to(SCRIPTS / "relane/drivers").parts[0] for path in own if "drivers" in path.parts} == {
-        "alpamayo"
-    }
+@pytest.mark.parametrize(
+    ("stage", "room", "backend"),
+    [
+        ("drive", "drivers", "alpamayo"),
+        ("edit_video", "editors", "videopainter"),
+        ("first_frame", "painters", "flux_fill.py"),
+    ],
+)
+def test_what_a_backend_is_made_of_is_no_reason_to_run_another_one_again(stage, room, backend):
+    folder = SCRIPTS / "relane" / room
+    common = set(code_files(SCRIPTS / f"{stage}.py"))
+    own = set(code_files(SCRIPTS / f"{stage}.py", *BY_NAME[stage])) - common
+    assert folder / "__init__.py" in common
+    assert {path.relative_to(folder).parts[0] for path in own if path.is_relative_to(folder)} == {backend}

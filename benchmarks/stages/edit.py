@@ -7,10 +7,10 @@ import torch
 from diffusers import CogVideoXDPMScheduler, CogVideoXImageToVideoPipeline
 from PIL import Image
 
+from relane.editors.videopainter.options import Options
+from relane.editors.videopainter.pipeline import VideoPainter
+from relane.editors.videopainter.windows import latent_frames
 from relane.speed import Speed, channels_last, compile_blocks, speed_up
-from relane.videopainter.options import Options
-from relane.videopainter.pipeline import VideoPainter
-from relane.videopainter.windows import latent_frames
 from stages.build import count
 from stages.measure import Bench, Measured
 from stages.painter import SCHEDULER, Edit, networks, stock_transformer, texts

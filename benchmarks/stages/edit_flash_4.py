@@ -3,8 +3,8 @@
 import importlib.util
 from dataclasses import replace
 
+from relane.editors.videopainter.pipeline import VideoPainter
 from relane.speed import Speed, compile_blocks, speed_up
-from relane.videopainter.pipeline import VideoPainter
 from stages.edit import EXACT, FAST, PLAIN, STEP, fast_row
 from stages.measure import Bench
 from stages.painter import SCHEDULER, Edit, networks

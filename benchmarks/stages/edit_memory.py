@@ -2,8 +2,8 @@
 
 import time
 
-from relane.videopainter.options import Options
-from relane.videopainter.pipeline import VideoPainter
+from relane.editors.videopainter.options import Options
+from relane.editors.videopainter.pipeline import VideoPainter
 from stages.measure import Bench, Measured
 from stages.painter import SCHEDULER, Edit, networks
 

@@ -1,10 +1,13 @@
 """The first frame: FLUX.1-Fill-dev at 720x480, the stock pipeline and the stage's painter."""
 
+from functools import partial
+
 import numpy as np
 import torch
 from diffusers import FluxFillPipeline
 from PIL import Image
 
+from relane import noise
 from relane.fluxfill import FluxFill
 from relane.speed import Speed, channels_last, compile_blocks, speed_up
 from stages.build import count
@@ -42,7 +45,7 @@ def row(bench: Bench, measured: Measured, stock: Measured, setting: str) -> None
 
 def paint(painter: FluxFill, frame: np.ndarray, mask: np.ndarray, steps: int = STEPS) -> np.ndarray:
     """As the stage paints."""
-    return painter.paint(frame, mask, PROMPT, seed_key="benchmark", steps=steps)
+    return painter.paint(frame, mask, PROMPT, partial(noise.generator, "benchmark"), num_inference_steps=steps)
 
 
 @torch.inference_mode()

@@ -8,10 +8,10 @@ from diffusers import AutoencoderKLCogVideoX, CogVideoXTransformer3DModel
 from torch.utils.flop_counter import FlopCounterMode
 
 from relane import noise
+from relane.editors.videopainter.networks import CogvideoXBranchModel, VideoPainterTransformer, token_mask
+from relane.editors.videopainter.options import Options
+from relane.editors.videopainter.pipeline import VideoPainter
 from relane.timer import Timer
-from relane.videopainter.networks import CogvideoXBranchModel, VideoPainterTransformer, token_mask
-from relane.videopainter.options import Options
-from relane.videopainter.pipeline import VideoPainter
 from stages.build import on_device
 from stages.measure import Bench, Measured
 
@@ -154,14 +154,14 @@ class Edit:
             if name.endswith("_mask"):
                 self.hole = token_mask(tensor).float().mean().item()
 
-        def draws(start: int, purpose: str) -> torch.Generator:
+        def generator_fn(start: int, purpose: str) -> torch.Generator:
             return noise.generator(0, "benchmark", start, purpose)
 
         prompt, negative = texts(self.bench)
         image = draw.integers(0, 256, (height, width, 3), np.uint8)
-        pieces = self.models.edit(read, self.frames, image, prompt, negative, self.options, draws, trace, timer)
+        pieces = self.models.edit(read, self.frames, image, prompt, negative, self.options, generator_fn, trace, timer)
         painted = sum(len(piece) for piece in pieces if np.isfinite(piece).all())
-        if painted < self.models.plan(self.frames, self.options).frames:
+        if painted < self.models.schedule(self.frames, self.options).frames:
             raise RuntimeError("the painted frames are not all finite")
         return stamps
 

@@ -1,6 +1,6 @@
-"""Between the source frame at its own size and the picture that the video model paints.
+"""Between the source frame at its own size and the picture that a model paints.
 
-A model paints one size (720x480 for CogVideoX-5b). A `Region` says which part of the source frame that picture
+A model paints one size (720x480 for CogVideoX-5b) or some. A `Region` says which part of the source frame that picture
 shows; results are resized back and pasted into the source inside a feathered mask, so that every other pixel stays
 the source's own. Frames are (H, W, 3) uint8 RGB, masks (H, W) bool, True = inpaint.
 """
@@ -133,11 +133,26 @@ def _resize(image: np.ndarray, width: int, height: int, enlarge: int = cv2.INTER
     return cv2.resize(image, (width, height), interpolation=cv2.INTER_AREA if shrinks else enlarge)
 
 
-def feather(mask: np.ndarray, pixels: int) -> np.ndarray:
-    """Weights (H, W) float32: 1 inside the mask, falling evenly over `pixels` outside it, and 0 beyond."""
+def feather(mask: np.ndarray, pixels: int, inward: bool = False) -> np.ndarray:
+    """Weights (H, W) float32 of an edit, 1 in the mask and 0 far from it, with an even ramp of `pixels` at its edge.
+
+    The ramp lies outside the mask, so that all of it is the edit's; or with `inward` inside it, so that nothing outside
+    it ever changes. The frame's own edge is no edge of the mask. 0 pixels give a hard edge.
+    """
     if pixels <= 0 or not mask.any():
         return mask.astype(np.float32)
+    if inward:
+        return np.clip(_distance(~mask) / (pixels + 1), 0, 1)
     return np.clip(1 - _distance(mask) / (pixels + 1), 0, 1)
+
+
+def blend(frame: np.ndarray, edit: np.ndarray, weight: np.ndarray) -> np.ndarray:
+    """`edit` over `frame` (H, W, 3) uint8, by weight (H, W); where it is 0 the frame stays to the last bit.
+
+    `edit` (H, W, 3) may be uint8 or float32 in 0 to 255.
+    """
+    mixed = frame + weight[..., None] * (edit.astype(np.float32) - frame)
+    return np.where(weight[..., None] > 0, np.rint(mixed), frame).astype(np.uint8)
 
 
 def _distance(mask: np.ndarray) -> np.ndarray:
@@ -180,6 +195,4 @@ def paste(
     change = laid.astype(np.float32)
     if color_match:
         change += seam_offset(source, laid, mask, inside, mask_feather)
-    weight = weight[..., None]
-    blended = np.rint(weight * np.clip(change, 0, 255) + (1 - weight) * source)
-    return np.where(weight > 0, blended, source).astype(np.uint8)
+    return blend(source, np.clip(change, 0, 255), weight)

@@ -1,11 +1,10 @@
 """First frames by stock `FluxFillPipeline`: repaint the masked road of one frame, leave every other pixel alone."""
 
 import math
-from dataclasses import dataclass
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-import cv2
 import numpy as np
 import torch
 from diffusers import FlowMatchEulerDiscreteScheduler, FluxFillPipeline
@@ -13,8 +12,7 @@ from diffusers.pipelines.flux.pipeline_flux_fill import calculate_shift
 from PIL import Image
 from safetensors import SafetensorError
 
-from relane import noise
-from relane.compose import place
+from relane.compose import Region, blend, feather, place
 from relane.errors import InputError, first_line
 from relane.files import read_json
 from relane.finite import check_finite, check_tensors, origin
@@ -29,57 +27,8 @@ TOO_LARGE = 2_000_000  # pixels; a user who asks for more is warned
 LESS = "first_frame.dtype: float32; first_frame.fp8, compile, attention_backend off; another LoRA or none"
 
 
-@dataclass(frozen=True)
-class Window:
-    """The part of a frame that the painter sees, in frame pixels (it may reach over the edges), and its paint size."""
-
-    top: int
-    left: int
-    height: int
-    width: int
-    out_height: int
-    out_width: int
-
-    def cut(self, image: np.ndarray) -> np.ndarray:
-        """The window of a frame (H, W, 3) uint8 at paint size; beyond the frame its edge pixels repeat."""
-        rows, columns = self._padding(image.shape)
-        padded = np.pad(image, (rows, columns, (0, 0)), mode="edge")
-        part = padded[self.top + rows[0] :, self.left + columns[0] :][: self.height, : self.width]
-        return self._resize(part, self.out_height, self.out_width)
-
-    def cut_mask(self, mask: np.ndarray) -> np.ndarray:
-        """The window of a mask (H, W) bool at paint size: True where any True pixel falls.
-
-        Beyond the frame the mask's edge repeats as the picture's does, or the repeated road would show in the hole.
-        """
-        rows, columns = self._padding(mask.shape)
-        padded = np.pad(mask, (rows, columns), mode="edge").astype(np.uint8)
-        part = padded[self.top + rows[0] :, self.left + columns[0] :][: self.height, : self.width]
-        return self._resize(part * 255, self.out_height, self.out_width) > 0
-
-    def paste(self, painted: np.ndarray, frame: np.ndarray) -> np.ndarray:
-        """A copy of `frame` with a painted window (out_height, out_width, 3) laid over it at native size."""
-        whole = frame.copy()
-        native = self._resize(painted, self.height, self.width)
-        top, left = max(self.top, 0), max(self.left, 0)
-        bottom, right = (min(self.top + self.height, frame.shape[0]), min(self.left + self.width, frame.shape[1]))
-        whole[top:bottom, left:right] = native[top - self.top : bottom - self.top, left - self.left : right - self.left]
-        return whole
-
-    def _padding(self, shape: tuple[int, ...]) -> tuple[tuple[int, int], tuple[int, int]]:
-        beyond = (self.top + self.height - shape[0], self.left + self.width - shape[1])
-        return (max(-self.top, 0), max(beyond[0], 0)), (max(-self.left, 0), max(beyond[1], 0))
-
-    @staticmethod
-    def _resize(image: np.ndarray, height: int, width: int) -> np.ndarray:
-        if image.shape[:2] == (height, width):
-            return image
-        shrinks = height * width < image.shape[0] * image.shape[1]
-        return cv2.resize(image, (width, height), interpolation=cv2.INTER_AREA if shrinks else cv2.INTER_CUBIC)
-
-
-def window_for(mask: np.ndarray, size: tuple[int, int] | None = None) -> Window:
-    """The window in which a frame with this mask (H, W) bool is painted.
+def paint_region(mask: np.ndarray, size: tuple[int, int] | None = None) -> Region:
+    """The part of a frame with this mask (H, W) bool that is painted, and at which size.
 
     Without `size` it is the whole frame: at its own scale up to about a megapixel (`MOST_TOKENS`), a larger one scaled
     down to that; filled up to multiples of 16. With `size` (height, width) it is the largest box of that shape inside
@@ -101,19 +50,19 @@ def window_for(mask: np.ndarray, size: tuple[int, int] | None = None) -> Window:
     height, width = math.ceil(scale * out_h - 1e-6), math.ceil(scale * out_w - 1e-6)
     top = place(rows[0], rows[-1] + 1, height, frame_h)
     left = place(columns[0], columns[-1] + 1, width, frame_w)
-    return Window(top, left, height, width, out_h, out_w)
+    return Region(left, top, width, height, out_w, out_h)
 
 
-def _whole_frame(frame_h: int, frame_w: int) -> Window:
+def _whole_frame(frame_h: int, frame_w: int) -> Region:
     height, width = (-(-side // MULTIPLE) * MULTIPLE for side in (frame_h, frame_w))
     most = MOST_TOKENS * MULTIPLE**2
     if height * width <= most:
-        return Window(0, 0, height, width, height, width)
+        return Region(0, 0, width, height, width, height)
     shrink = math.sqrt(most / (frame_h * frame_w))
     out_h, out_w = (max(round(side * shrink / MULTIPLE), 1) * MULTIPLE for side in (frame_h, frame_w))
     # One scale for both sides: where the multiples of 16 have another shape than the frame, the box reaches beyond it.
     scale = max(frame_h / out_h, frame_w / out_w)
-    return Window(0, 0, math.ceil(scale * out_h - 1e-6), math.ceil(scale * out_w - 1e-6), out_h, out_w)
+    return Region(0, 0, math.ceil(scale * out_w - 1e-6), math.ceil(scale * out_h - 1e-6), out_w, out_h)
 
 
 def last_sigma(scheduler: FlowMatchEulerDiscreteScheduler, height: int, width: int, steps: int) -> float:
@@ -133,21 +82,6 @@ def last_sigma(scheduler: FlowMatchEulerDiscreteScheduler, height: int, width: i
     copy = FlowMatchEulerDiscreteScheduler.from_config(config)
     copy.set_timesteps(sigmas=np.linspace(1.0, 1 / steps, steps), mu=shift)
     return float(copy.sigmas[-2])
-
-
-def feather(mask: np.ndarray, pixels: int) -> np.ndarray:
-    """Mask (H, W) bool -> weight of the edit (H, W) float32: 0 outside, rising to 1 within `pixels` from the edge in.
-
-    The ramp lies inside the mask, so that nothing outside it ever changes; 0 pixels give a hard edge.
-    """
-    distance = cv2.distanceTransform(mask.astype(np.uint8), cv2.DIST_L2, cv2.DIST_MASK_PRECISE)
-    return np.clip(distance / (pixels + 1), 0, 1).astype(np.float32)
-
-
-def blend(frame: np.ndarray, edit: np.ndarray, weight: np.ndarray) -> np.ndarray:
-    """`edit` over `frame`, both (H, W, 3) uint8, by weight (H, W); where it is 0 the frame stays to the last bit."""
-    mixed = frame + weight[..., None] * (edit.astype(np.float32) - frame)
-    return np.where(weight[..., None] > 0, np.rint(mixed), frame).astype(np.uint8)
 
 
 class FillPipeline(FluxFillPipeline):
@@ -250,10 +184,20 @@ class FluxFill:
         self._check(values["latents"], f"latents after step {number + 1}")
         return {}
 
-    def size_of(self, mask: np.ndarray, size: tuple[int, int] | None = None) -> tuple[int, int]:
-        """(height, width) in pixels at which a frame with this mask (H, W) bool is painted (`window_for`)."""
-        window = window_for(mask, size)
-        return window.out_height, window.out_width
+    def describe(
+        self,
+        mask: np.ndarray,
+        *,
+        num_inference_steps: int = 50,
+        height: int | None = None,
+        width: int | None = None,
+        **_: Any,
+    ) -> dict[str, Any]:
+        """As `FirstFramePainter.describe`: the size at which it is painted, what is left out of the LoRA, a warning."""
+        region = paint_region(mask, (height, width) if height and width else None)
+        warning = self.warning(region.model_height, region.model_width, num_inference_steps)
+        size = f"{region.model_height}x{region.model_width}"
+        return {"painted_at": size, "warning": warning or None, "lora_left_out": self.lora_left_out}
 
     def warning(self, height: int, width: int, steps: int) -> str:
         """What to say of a size above two megapixels: how much noise its last step leaves. Empty for smaller ones."""
@@ -274,51 +218,52 @@ class FluxFill:
     @torch.inference_mode()
     def paint(
         self,
-        frame: np.ndarray,
+        image: np.ndarray,
         mask: np.ndarray,
         prompt: str,
+        rng: Callable[..., torch.Generator],
         *,
-        seed_key: Any,
-        steps: int = 50,
-        guidance: float = 30.0,
+        num_inference_steps: int = 50,
+        guidance_scale: float = 30.0,
         strength: float = 1.0,
         keep_masked_pixels: bool = False,
         max_sequence_length: int = 512,
         mask_feather: int = 8,
-        size: tuple[int, int] | None = None,
+        height: int | None = None,
+        width: int | None = None,
     ) -> np.ndarray:
-        """Repaint a frame (H, W, 3) uint8 RGB where mask (H, W) is True; returns the same shape.
+        """As `FirstFramePainter.paint`: repaint a picture (H, W, 3) uint8 RGB where mask (H, W) is True.
 
-        Outside the mask the result equals the frame; inside, the edit fades in over `mask_feather` pixels. The model
-        sees the frame with the mask beside it; with `keep_masked_pixels` the old road stays visible under the mask,
+        Outside the mask the result equals the picture; inside, the edit fades in over `mask_feather` pixels. The model
+        sees the picture with the mask beside it; with `keep_masked_pixels` the old road stays visible under the mask,
         without it there is a hole (what FLUX Fill was trained on). With `strength` below 1 the painting also starts
-        from the old pixels instead of pure noise. `size`: see `window_for`. All noise comes from `seed_key`. Raises
+        from the old pixels instead of pure noise. `height` and `width`: of what is painted (`paint_region`). All noise
+        comes from `rng("flux")`. Raises
         InputError when latents or picture are NaN or infinite.
         """
-        if mask.shape != frame.shape[:2]:
+        if mask.shape != image.shape[:2]:
             raise InputError(
-                f"the mask is {mask.shape[1]}x{mask.shape[0]}, the frame {frame.shape[1]}x{frame.shape[0]}"
+                f"the mask is {mask.shape[1]}x{mask.shape[0]}, the frame {image.shape[1]}x{image.shape[0]}"
             )
-        window = window_for(mask, size)
-        image = Image.fromarray(window.cut(frame))
-        hole = Image.fromarray(window.cut_mask(mask).astype(np.uint8) * 255)
+        region = paint_region(mask, (height, width) if height and width else None)
+        hole = Image.fromarray(region.mask_to_model(mask).astype(np.uint8) * 255)
         self.pipe.shows_masked_pixels = keep_masked_pixels
         painted = self.pipe(
             prompt=prompt,
-            image=image,
+            image=Image.fromarray(region.to_model(image)),
             mask_image=hole,
-            height=window.out_height,
-            width=window.out_width,
+            height=region.model_height,
+            width=region.model_width,
             strength=strength,
-            num_inference_steps=steps,
-            guidance_scale=guidance,
+            num_inference_steps=num_inference_steps,
+            guidance_scale=guidance_scale,
             max_sequence_length=max_sequence_length,
-            generator=noise.generator(seed_key, "flux"),
+            generator=rng("flux"),
             output_type="np",
             callback_on_step_end=self._check_step,
         ).images[0]
         painted = np.rint(painted.clip(0, 1) * 255).astype(np.uint8)
-        return blend(frame, window.paste(painted, frame), feather(mask, mask_feather))
+        return blend(image, region.to_source(painted, image), feather(mask, mask_feather, inward=True))
 
 
 def _is_adapted(part: Any) -> bool:

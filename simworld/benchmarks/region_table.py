@@ -22,6 +22,7 @@ import tempfile
 from collections import defaultdict
 from collections.abc import Iterator
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 
 sys.path.extend(str(Path(__file__).resolve().parents[2] / folder) for folder in (".", "scripts"))
@@ -33,13 +34,14 @@ import numpy as np
 import torch
 import yaml
 
-from relane import cli, metrics
+from relane import cli, metrics, noise
 from relane.config.arguments import flags
 from relane.config.sections.region import Region
 from relane.errors import InputError
 from relane.files import write_json
 from relane.lanes import ALLOWED, Attributes, instruction_of
 from relane.masks import grow, mask_writer
+from relane.painters import flux_fill
 from relane.regions import corridor_region
 from relane.video import read_frames, write_video
 from simworld.learning.pictures import corridor
@@ -165,11 +167,10 @@ class Pipeline:
     def frame_by_frame(self, drive: Drive, wanted: Attributes, masks: np.ndarray, folder: Path) -> np.ndarray:
         """FLUX Fill alone, each frame for itself with the same noise: nothing carries the edit through time."""
         args = self._painting(drive, wanted, folder)
-        how, key = first_frame.paint_settings(args), (args.seed, drive.name, args.instruction)
-        paint = self.painter.editor().paint
+        how, key = flux_fill.settings(vars(args)), (args.seed, drive.name, args.instruction)
+        rng, paint = partial(noise.generator, key), self.painter.painter().paint
         edit = [
-            paint(frame, mask, wanted.prompt(), seed_key=key, **how)
-            for frame, mask in zip(drive.frames, masks, strict=True)
+            paint(frame, mask, wanted.prompt(), rng, **how) for frame, mask in zip(drive.frames, masks, strict=True)
         ]
         if self.args.keep:
             write_video(folder.parent / f"{wanted.slug()}_frame_by_frame.mp4", edit, FPS)
@@ -181,7 +182,7 @@ class Pipeline:
 
     def _painting(self, drive: Drive, wanted: Attributes, folder: Path) -> argparse.Namespace:
         """The command line of scripts/first_frame.py; its models are loaded once."""
-        height, width = self.mover.size
+        height, width = self.mover.pipeline.size
         painting = first_frame.parser().parse_args(
             [
                 *shlex.split(flags(self.config["first_frame"], leave_out=("paint_size",))),

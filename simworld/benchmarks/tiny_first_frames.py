@@ -13,6 +13,7 @@ import sys
 from collections import defaultdict
 from collections.abc import Sequence
 from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
 
 sys.path.extend(str(Path(__file__).resolve().parents[2] / folder) for folder in (".", "scripts"))
@@ -21,7 +22,7 @@ import cv2
 import numpy as np
 import torch
 
-from relane import cli
+from relane import cli, noise
 from relane.config.sections.region import Region
 from relane.fluxfill import FluxFill
 from relane.lanes import ALLOWED, Attributes
@@ -98,9 +99,10 @@ def judge_edits(painter: FluxFill, args: argparse.Namespace, asked: Sequence[Att
         for wanted in asked:
             ideal = repainted(scene, wanted).render(FRONT_WIDE, t)
             edit = painter.paint(
-                frame, mask, wanted.prompt(), seed_key=("judge", number, wanted.slug()), steps=args.steps,
+                frame, mask, wanted.prompt(), partial(noise.generator, ("judge", number, wanted.slug())),
+                num_inference_steps=args.steps,
                 keep_masked_pixels=args.keep_masked_pixels, max_sequence_length=16, mask_feather=FEATHER,
-                size=PAINT_SIZE,
+                height=PAINT_SIZE[0], width=PAINT_SIZE[1],
             )  # fmt: skip
             shown.append(edit)
             found.outside = max(found.outside, int(np.abs(edit.astype(int) - frame)[~mask].max()))

@@ -14,6 +14,7 @@ import argparse
 import sys
 from collections import Counter, defaultdict
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 
 sys.path.extend(str(Path(__file__).resolve().parents[2] / folder) for folder in (".", "scripts"))
@@ -21,7 +22,7 @@ sys.path.extend(str(Path(__file__).resolve().parents[2] / folder) for folder in 
 import numpy as np
 import torch
 
-from relane import captions, cli, critic
+from relane import captions, cli, critic, noise
 from relane.fluxfill import FluxFill
 from relane.lanes import ALLOWED, instruction_of
 from relane.quality import Clip
@@ -89,8 +90,9 @@ def judged(qwen: Qwen, args: argparse.Namespace) -> None:
         frame, road, mask = mask_of(scene, t, "corridor")
         wanted = ALL[number % len(ALL)]
         edit = painter.paint(
-            frame, mask, wanted.prompt(), seed_key=("judge", "critic", number), steps=args.steps,
-            keep_masked_pixels=False, max_sequence_length=16, mask_feather=FEATHER, size=PAINT_SIZE,
+            frame, mask, wanted.prompt(), partial(noise.generator, ("judge", "critic", number)),
+            num_inference_steps=args.steps, keep_masked_pixels=False, max_sequence_length=16, mask_feather=FEATHER,
+            height=PAINT_SIZE[0], width=PAINT_SIZE[1],
         )  # fmt: skip
         read = read_line(edit, scene, FRONT_WIDE, t, road)
         if read is None or "unknown" in (read.count, read.color, read.pattern):

@@ -31,15 +31,15 @@ import torch
 
 from relane import cli, compose, noise
 from relane.config.sections.region import Region
+from relane.editors.videopainter import latents as codec
+from relane.editors.videopainter.loading import load_vae, load_videopainter
+from relane.editors.videopainter.options import Options
+from relane.editors.videopainter.pipeline import VideoPainter
+from relane.editors.videopainter.text import prompt_embeddings
 from relane.lanes import Attributes
 from relane.masks import grow
 from relane.metrics import psnr
 from relane.regions import corridor_region
-from relane.videopainter import latents as codec
-from relane.videopainter.loading import load_vae, load_videopainter
-from relane.videopainter.options import Options
-from relane.videopainter.pipeline import VideoPainter
-from relane.videopainter.text import prompt_embeddings
 from simworld.learning.pictures import ALL, CLIP_FRAMES, CLIP_STEP, any_attributes, corridor, repainted, rng_of
 from simworld.world.rig import FRONT_WIDE
 from simworld.world.scene import Scene
@@ -159,10 +159,12 @@ class Models:
         def read(start: int, stop: int) -> tuple[np.ndarray, np.ndarray]:
             return source[start:stop], holes[start:stop]
 
-        def draws(start: int, purpose: str) -> torch.Generator:
+        def generator_fn(start: int, purpose: str) -> torch.Generator:
             return noise.generator(*edit.key, start, purpose)
 
-        pieces = self.models.edit(read, len(source), first, texts[0], None, options, draws, trace=kept.__setitem__)
+        pieces = self.models.edit(
+            read, len(source), first, texts[0], None, options, generator_fn, trace=kept.__setitem__
+        )
         return _grey_levels(np.concatenate(list(pieces)))
 
     def _decode(self, latents: torch.Tensor) -> np.ndarray:

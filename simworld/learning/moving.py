@@ -13,8 +13,8 @@ from diffusers import AutoencoderKL, AutoencoderKLCogVideoX, CogVideoXDDIMSchedu
 from diffusers.models.embeddings import get_3d_rotary_pos_embed
 from transformers import T5EncoderModel, T5TokenizerFast
 
-from relane.videopainter.latents import covering_mask
-from relane.videopainter.networks import CogvideoXBranchModel, VideoPainterTransformer, token_mask
+from relane.editors.videopainter.latents import covering_mask
+from relane.editors.videopainter.networks import CogvideoXBranchModel, VideoPainterTransformer, token_mask
 from simworld.learning import autoencoder
 from simworld.learning.painting import batches, unit
 from simworld.learning.pictures import ALL, CLIP_FRAMES, PAINT_SIZE

@@ -4,8 +4,8 @@ from pathlib import Path
 
 import torch
 
+from relane.editors.videopainter.networks import CogvideoXBranchModel
 from relane.files import atomic_folder
-from relane.videopainter.networks import CogvideoXBranchModel
 from simworld.tiny.cogvideox import NETWORK
 
 

@@ -109,7 +109,7 @@ def test_one_instructions_text_replans_that_instruction_only(demo):
 
 
 def test_a_line_in_the_painter_replans_the_edits_and_what_follows_and_no_masks(demo, edited):
-    edited("scripts/relane/videopainter/windows.py", "\nimport", "\nA_LINE_MORE = 1\nimport")
+    edited("scripts/relane/editors/videopainter/windows.py", "\nimport", "\nA_LINE_MORE = 1\nimport")
     assert replan(demo).rules() == EDITS_AND_AFTER
 
 

@@ -33,12 +33,12 @@ from diffusers import AutoencoderKLCogVideoX
 from diffusers.models.embeddings import get_3d_rotary_pos_embed
 from safetensors.torch import load_file
 
+from relane.editors.videopainter import latents as codec
+from relane.editors.videopainter.loading import UNUSED_BRANCH_KEYS, load_id_lora
+from relane.editors.videopainter.networks import CogvideoXBranchModel, VideoPainterTransformer, joint_mask, token_mask
+from relane.editors.videopainter.options import Options
+from relane.editors.videopainter.pipeline import VideoPainter
 from relane.files import read_json
-from relane.videopainter import latents as codec
-from relane.videopainter.loading import UNUSED_BRANCH_KEYS, load_id_lora
-from relane.videopainter.networks import CogvideoXBranchModel, VideoPainterTransformer, joint_mask, token_mask
-from relane.videopainter.options import Options
-from relane.videopainter.pipeline import VideoPainter
 
 STAGES = ("branch", "model_out", "latents_after", "video")
 CPU = torch.device("cpu")
@@ -124,7 +124,7 @@ class Golden:
             prompt=self.inputs["prompt_embeds"],
             negative=self.inputs["negative_prompt_embeds"],
             options=options or self.options(case),
-            draws=lambda start, purpose: generator,
+            generator_fn=lambda start, purpose: generator,
             trace=lambda name, tensor: traced.update({name: tensor.clone()}),
         )
         traced["video"] = torch.cat([torch.from_numpy(piece) for piece in pieces])[None]

@@ -1,6 +1,7 @@
 """Training sees what painting sees: the same part of the road, the same hole, at the same size."""
 
 from argparse import Namespace
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -11,7 +12,7 @@ import train_lora
 import yaml
 from diffusers.models.autoencoders.vae import DiagonalGaussianDistribution
 
-from relane import dataset
+from relane import dataset, noise
 from relane.config.sections.region import Region
 from relane.errors import InputError
 from relane.files import write_json
@@ -94,7 +95,8 @@ def test_the_hole_of_training_is_the_hole_of_painting(tiny, monkeypatch: pytest.
     painter.pipe.transformer.register_forward_pre_hook(
         lambda module, args, how: seen.append(how["hidden_states"]), with_kwargs=True
     )
-    painter.paint(image, mask, "road", seed_key="a", steps=1, max_sequence_length=16, keep_masked_pixels=keep)
+    rng = partial(noise.generator, "a")
+    painter.paint(image, mask, "road", rng, num_inference_steps=1, max_sequence_length=16, keep_masked_pixels=keep)
     encoders = load_part(tiny("flux_fill"), "encoders")
     row = encode_picture(encoders, image, mask, "a", keep_masked_pixels=keep)
     bits = torch.from_numpy(np.unpackbits(row["mask"].numpy(), axis=-1)).float()

@@ -6,9 +6,9 @@ import torch
 from diffusers import FluxFillPipeline
 
 from relane.compose import choose_region
+from relane.editors.videopainter.loading import load_videopainter
+from relane.editors.videopainter.text import prompt_embeddings
 from relane.noise import seed_of
-from relane.videopainter.loading import load_videopainter
-from relane.videopainter.text import prompt_embeddings
 from simworld.learning import autoencoder, moving, painting, pictures
 from simworld.tiny import cogvideox, text
 from simworld.world.rig import FRONT_WIDE
@@ -44,7 +44,7 @@ def test_the_video_models_prompts_are_embedded_as_the_editor_embeds_them(tmp_pat
     made = moving.prompts(tokenizer, encoder, torch.device("cpu"))
     texts = [pictures.ALL[3].prompt(), ""]
     length = moving.NETWORK["max_text_seq_length"]
-    used = prompt_embeddings(tmp_path, texts, length, torch.device("cpu"), torch.float32, "")
+    used = prompt_embeddings(tmp_path, texts, length, torch.device("cpu"), torch.float32)
     assert torch.equal(made[3], used[0][0])
     assert torch.equal(made[-1], used[1][0])
 

@@ -4,11 +4,11 @@ import numpy as np
 import pytest
 import torch
 
+from relane.editors.videopainter.background import Background
+from relane.editors.videopainter.networks import token_mask
+from relane.editors.videopainter.options import Options
 from relane.errors import InputError
 from relane.speed import compile_blocks
-from relane.videopainter.background import Background
-from relane.videopainter.networks import token_mask
-from relane.videopainter.options import Options
 from tests.videopainter.test_pipeline import OURS, Clip
 
 

@@ -14,6 +14,7 @@ from safetensors.torch import load_file, save_file
 
 from relane import noise, video
 from relane.colour import Colour
+from relane.editors import run
 from relane.errors import InputError
 
 FRAMES, HEIGHT, WIDTH = 21, 180, 320
@@ -71,7 +72,7 @@ def written(monkeypatch) -> dict[str, np.ndarray]:
         frames[Path(path).name] = stack = np.stack(list(source))
         return write(path, stack, fps, crf, colour)
 
-    monkeypatch.setattr(video, "write_video", keep)
+    monkeypatch.setattr(run, "write_video", keep)
     return frames
 
 
@@ -209,6 +210,11 @@ def test_bad_input_is_named_and_nothing_is_written(tmp_path, tiny, damage, messa
     assert not list(tmp_path.glob("x_*"))
 
 
+def test_a_blank_checkpoint_is_named(tmp_path, tiny):
+    with pytest.raises(InputError, match="--videopainter is blank"):
+        edit_video.main(arguments(tmp_path, tiny, videopainter=""))
+
+
 def test_a_short_clip_names_the_frames_needed(tmp_path, tiny, monkeypatch):
     monkeypatch.setitem(globals(), "FRAMES", 16)
     write_inputs(tmp_path, trapezoid())
@@ -255,7 +261,7 @@ def test_frames_that_the_decoder_makes_nan_are_not_written(tmp_path, tiny):
     write_inputs(tmp_path, trapezoid())
     args = edit_video.parser().parse_args(arguments(tmp_path, tiny))
     models = edit_video.load(args)
-    models.vae.decoder.conv_out.conv.bias.data.fill_(float("nan"))
+    models.pipeline.vae.decoder.conv_out.conv.bias.data.fill_(float("nan"))
     with pytest.raises(InputError, match=rf"{tiny('cogvideox')}.*: painted frames: .* NaN or infinite"):
         edit_video.run(args, models)
     assert not list(tmp_path.glob("x_*"))
@@ -265,7 +271,7 @@ def test_latents_that_the_transformer_makes_infinite_are_not_decoded(tmp_path, t
     write_inputs(tmp_path, trapezoid())
     args = edit_video.parser().parse_args(arguments(tmp_path, tiny, dtype="bfloat16"))
     models = edit_video.load(args)
-    models.transformer.proj_out.bias.data.fill_(float("inf"))
+    models.pipeline.transformer.proj_out.bias.data.fill_(float("inf"))
     with pytest.raises(InputError, match=r"painted latents of window 0: .*in bfloat16.*dtype: float32, fp8: false"):
         edit_video.run(args, models)
     assert not list(tmp_path.glob("x_*"))

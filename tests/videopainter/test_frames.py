@@ -3,8 +3,8 @@
 import numpy as np
 import pytest
 
+from relane.editors.frames import SlidingReader
 from relane.errors import InputError
-from relane.videopainter.frames import SlidingReader
 
 
 def test_a_sliding_reader_gives_windows_and_holds_no_more_than_one():

@@ -9,7 +9,14 @@ from diffusers import AutoencoderKLCogVideoX
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from relane.videopainter.latents import covering_mask, decode, mask_tensor, nearest_mask, set_tiling, video_tensor
+from relane.editors.videopainter.latents import (
+    covering_mask,
+    decode,
+    mask_tensor,
+    nearest_mask,
+    set_tiling,
+    video_tensor,
+)
 
 
 @given(st.integers(0, 8), st.integers(0, 31), st.integers(0, 47))
@@ -99,7 +106,7 @@ def test_tiling_keeps_the_librarys_tiles_for_the_released_size():
 @pytest.mark.parametrize("height", [4, 8])
 def test_one_tile_is_the_whole_picture(tiny, height):
     """128x192 pixels is the tiny checkpoint's size, so 64x96 a tile."""
-    from relane.videopainter.loading import load_vae
+    from relane.editors.videopainter.loading import load_vae
 
     vae = load_vae(tiny("cogvideox"), torch.float32).eval()
     z = torch.randn(1, 3, 16, height, 12, generator=torch.Generator().manual_seed(0))

@@ -8,9 +8,9 @@ import pytest
 import torch
 from safetensors.torch import load_file, save_file
 
+from relane.editors.videopainter.loading import WEIGHTS, load_id_lora, load_videopainter
+from relane.editors.videopainter.networks import VideoPainterAttention
 from relane.errors import InputError
-from relane.videopainter.loading import WEIGHTS, load_id_lora, load_videopainter
-from relane.videopainter.networks import VideoPainterAttention
 
 LORA = "pytorch_lora_weights.safetensors"
 CPU = torch.device("cpu")
@@ -77,7 +77,7 @@ def test_keys_of_the_released_branch_config_without_meaning_are_passed_over(chec
 
 
 def test_a_branch_of_another_width_is_named_by_its_first_tensor_and_both_shapes(checkpoints):
-    from relane.videopainter.networks import CogvideoXBranchModel
+    from relane.editors.videopainter.networks import CogvideoXBranchModel
     from simworld.tiny.cogvideox import NETWORK
 
     other = CogvideoXBranchModel(**{**NETWORK, "num_attention_heads": 2}, num_layers=2)

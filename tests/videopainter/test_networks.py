@@ -5,8 +5,8 @@ import torch
 from diffusers import FirstBlockCacheConfig
 from diffusers.models.attention_dispatch import attention_backend
 
-from relane.videopainter.loading import network_shapes
-from relane.videopainter.networks import (
+from relane.editors.videopainter.loading import network_shapes
+from relane.editors.videopainter.networks import (
     CogvideoXBranchModel,
     VideoPainterTransformer,
     joint_mask,

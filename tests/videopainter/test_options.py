@@ -5,9 +5,9 @@ from types import SimpleNamespace
 import pytest
 import torch
 
+from relane.editors.videopainter.denoise import apply_cfg
+from relane.editors.videopainter.options import Options
 from relane.errors import InputError
-from relane.videopainter.denoise import guide
-from relane.videopainter.options import Options
 
 
 @pytest.mark.parametrize(
@@ -33,17 +33,17 @@ def test_guidance_is_what_was_asked_for_and_the_originals_is_as_recorded(golden)
     steps = golden.report["timesteps_50_trailing"]
     scales = {}
     for options in (Options(num_inference_steps=50), Options.exact()):
-        run = SimpleNamespace(options=options, guidance_per_step=[])
+        state = SimpleNamespace(options=options, guidance_per_step=[])
         for timestep in steps:
-            guide(run, torch.zeros(2, 1), torch.tensor(timestep))
-        scales[options.guidance] = run.guidance_per_step
+            apply_cfg(state, torch.zeros(2, 1), torch.tensor(timestep))
+        scales[options.guidance] = state.guidance_per_step
     assert set(scales["constant"]) == {6.0}
     assert scales["original_dynamic"] == golden.report["dynamic_cfg_50"]
 
 
 def test_guidance_moves_from_negative_to_prompt():
-    run = SimpleNamespace(options=Options(guidance_scale=3.0), guidance_per_step=[])
+    state = SimpleNamespace(options=Options(guidance_scale=3.0), guidance_per_step=[])
     prediction = torch.tensor([[1.0], [2.0]], dtype=torch.bfloat16)
-    result = guide(run, prediction, torch.tensor(999))
+    result = apply_cfg(state, prediction, torch.tensor(999))
     assert result.tolist() == [[4.0]]
     assert result.dtype == torch.float32

@@ -5,9 +5,9 @@ import pytest
 import torch
 
 from relane import noise
+from relane.editors.videopainter import pipeline
+from relane.editors.videopainter.options import Options
 from relane.errors import InputError
-from relane.videopainter import pipeline
-from relane.videopainter.options import Options
 
 OURS = Options(num_inference_steps=2, stride=8)
 
@@ -26,7 +26,7 @@ class Clip:
             self.read.append((start, stop))
             return self.frames[start:stop].copy(), self.masks[start:stop].copy()
 
-        def draws(start, purpose):
+        def generator_fn(start, purpose):
             self.drawn.append((start, purpose))
             return noise.generator(7, "clip", start, purpose)
 
@@ -37,7 +37,7 @@ class Clip:
             golden.inputs["prompt_embeds"] if prompt is None else prompt,
             golden.inputs["negative_prompt_embeds"],
             options,
-            draws,
+            generator_fn,
             trace=lambda name, tensor: self.traced.update({name: tensor.clone()}),
         )
         self.pieces = list(pieces)

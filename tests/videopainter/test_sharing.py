@@ -5,14 +5,15 @@ import pytest
 import torch
 
 from relane import noise
-from relane.videopainter.options import Options
-from relane.videopainter.sharing import Posteriors, TensorFolder
+from relane.editors.cache import TensorFolder
+from relane.editors.videopainter.latent_cache import LatentCache
+from relane.editors.videopainter.options import Options
 
 OURS = Options(num_inference_steps=2, stride=8)
 EXACT = Options.exact(num_inference_steps=2, stride=8)
 
 
-def edit(golden, options: Options, arm: int, shared: Posteriors | None) -> np.ndarray:
+def edit(golden, options: Options, arm: int, shared: LatentCache | None) -> np.ndarray:
     """One clip of two windows under the instruction `arm`: another prompt, another first frame."""
     rng = np.random.default_rng(0)
     frames = rng.integers(0, 256, (17, 32, 48, 3), np.uint8)
@@ -28,7 +29,7 @@ def edit(golden, options: Options, arm: int, shared: Posteriors | None) -> np.nd
         golden.inputs["negative_prompt_embeds"],
         options,
         lambda start, purpose: noise.generator("clip", start, purpose),
-        shared=shared,
+        latent_cache=shared,
     )
     return np.concatenate(list(pieces))
 
@@ -37,10 +38,10 @@ def edit(golden, options: Options, arm: int, shared: Posteriors | None) -> np.nd
 # takes the later ones' video and masked video from the source.
 @pytest.mark.parametrize(("options", "entries"), [(OURS, 2), (EXACT, 2)])
 def test_a_second_instruction_computes_nothing_again_and_paints_the_same_bytes(golden, tmp_path, options, entries):
-    first, second = Posteriors(tmp_path, "w"), Posteriors(tmp_path, "w")
+    first, second = (LatentCache(TensorFolder(tmp_path), "w") for _ in range(2))
     one, other = edit(golden, options, 1, first), edit(golden, options, 2, second)
-    assert (first.read, first.computed) == (0, entries)
-    assert (second.read, second.computed) == (entries, 0)
+    assert (first.folder.hits, first.folder.misses) == (0, entries)
+    assert (second.folder.hits, second.folder.misses) == (entries, 0)
     np.testing.assert_array_equal(one, edit(golden, options, 1, None))
     np.testing.assert_array_equal(other, edit(golden, options, 2, None))
     assert np.abs(one - other).max() > 1e-3
@@ -48,15 +49,15 @@ def test_a_second_instruction_computes_nothing_again_and_paints_the_same_bytes(g
 
 def test_other_pixels_weights_or_arithmetic_are_other_entries(golden, tmp_path):
     vae, video = golden.models().vae.eval(), torch.rand(1, 3, 9, 32, 48)
-    shared = Posteriors(tmp_path, "w")
+    shared = LatentCache(TensorFolder(tmp_path), "w")
     with torch.no_grad():
         shared(vae, video)
         changed = video.clone()
         changed[0, 0, 0, 0, 0] += 1e-6
         shared(vae, changed)
-        Posteriors(tmp_path, "other weights")(vae, video)
+        LatentCache(TensorFolder(tmp_path), "other weights")(vae, video)
         shared(vae.to(torch.bfloat16), video)
-    assert shared.read == 0
+    assert shared.folder.hits == 0
     assert len(list(tmp_path.iterdir())) == 4
 
 

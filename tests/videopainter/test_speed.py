@@ -8,10 +8,10 @@ import pytest
 import torch
 
 from relane import speed
+from relane.editors.videopainter.denoise import skipped_steps
+from relane.editors.videopainter.offload import Parked
+from relane.editors.videopainter.options import Options
 from relane.errors import InputError
-from relane.videopainter.denoise import skipped_steps
-from relane.videopainter.offload import Parked
-from relane.videopainter.options import Options
 from tests.videopainter.test_pipeline import OURS, Clip
 
 
@@ -133,4 +133,4 @@ def test_flags_that_contradict_each_other_are_refused_before_anything_is_loaded(
     needed = "clip clip-json inpaint-masks first-frame first-frame-json cogvideox videopainter output generated sidecar"
     args = edit_video.parser().parse_args([word for name in needed.split() for word in (f"--{name}", "x")])
     with pytest.raises(InputError, match=words):
-        edit_video.options_of(argparse.Namespace(**{**vars(args), **changes}))
+        edit_video.check(argparse.Namespace(**{**vars(args), **changes}))

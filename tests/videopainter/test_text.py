@@ -6,16 +6,17 @@ import pytest
 import torch
 from safetensors.torch import load_file, save_file
 
+from relane.editors.cache import TensorFolder
+from relane.editors.videopainter import text
+from relane.editors.videopainter.text import cache_file, prompt_embeddings
 from relane.errors import InputError
-from relane.videopainter import text
-from relane.videopainter.text import cache_file, prompt_embeddings
 
 CPU = torch.device("cpu")
 PROMPT = "road with single white dashed lane markings"
 
 
 def embed(folder, texts, cache=None):
-    return prompt_embeddings(folder, texts, 32, CPU, torch.float32, cache)
+    return prompt_embeddings(folder, texts, 32, CPU, torch.float32, cache and TensorFolder(cache))
 
 
 def test_embeddings_are_the_stock_pipelines(tiny):
@@ -49,8 +50,8 @@ def test_another_checkpoint_is_another_entry(tiny, tmp_path):
     tensors = load_file(path)
     tensors["shared.weight"] += 1
     save_file(tensors, path, {"format": "pt"})
-    names = {cache_file("c", folder, PROMPT, 32, torch.float32).name for folder in (tiny("cogvideox"), other)}
-    assert len(names) == 2
+    cache, folders = TensorFolder("c"), (tiny("cogvideox"), other)
+    assert len({cache_file(cache, folder, PROMPT, 32, torch.float32) for folder in folders}) == 2
 
 
 def test_a_folder_without_an_encoder_is_named(tmp_path):

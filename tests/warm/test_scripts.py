@@ -49,7 +49,7 @@ def test_load_reads_only_the_arguments_that_it_names(name, tiny):
     args = module.parser().parse_args(arguments(name, tiny))
     models = module.load(stage.load_arguments(module, args))
     if name == "first_frame":  # its models are loaded at their first use
-        models.editor()
+        models.painter()
         models.critic()
 
 

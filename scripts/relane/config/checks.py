@@ -250,7 +250,8 @@ def check_edits(config: Mapping[str, Any]) -> None:
     window = window_of(config["checkpoints"]["cogvideox"])
     if window is None:
         return
-    from relane.videopainter.options import Options  # imports numpy, which planning needs for nothing else
+    # It imports numpy, which planning needs for nothing else.
+    from relane.editors.videopainter.options import Options
 
     clip = config["clip"]
     for key in ("min_frames", "max_frames"):
@@ -260,6 +261,6 @@ def check_edits(config: Mapping[str, Any]) -> None:
                 f"{config['checkpoints']['cogvideox']} is {window} frames; set it to {window} or more"
             )
     try:
-        Options.of_video(Video.of(config["video"])).plan(clip["max_frames"], window)
+        Options.of_video(Video.of(config["video"])).schedule(clip["max_frames"], window)
     except InputError as error:
         raise InputError(f"config: video: {error}") from None

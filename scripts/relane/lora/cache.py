@@ -24,7 +24,7 @@ from relane.digest import weights_digest
 from relane.errors import InputError, first_line
 from relane.files import atomic_file, sha256_file
 from relane.finite import check_finite
-from relane.fluxfill import MOST_TOKENS, window_for
+from relane.fluxfill import MOST_TOKENS, paint_region
 from relane.lora.flow import Encoded
 from relane.lora.region import is_road, select
 from relane.lora.settings import Settings
@@ -150,8 +150,8 @@ class Cache:
         image, mask = dataset.read_image(self.source / row.image), dataset.read_mask(self.source / row.mask)
         if self.roads[number]:
             mask = select(image, mask, self.how.region)
-        window = window_for(mask, self.how.size)
-        return window.cut(image), window.cut_mask(mask)
+        region = paint_region(mask, self.how.size)
+        return region.to_model(image), region.mask_to_model(mask)
 
     def fill(self, device: torch.device, process: int = 0, processes: int = 1) -> int:
         """Encode what is missing; of several processes each does its share. Returns how many files it wrote."""

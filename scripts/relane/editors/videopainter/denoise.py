@@ -1,6 +1,5 @@
 """One window from noise to latents: branch, transformer, guidance, scheduler step, the background's own latents."""
 
-import math
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Any, Protocol
@@ -8,18 +7,19 @@ from typing import Any, Protocol
 import torch
 from diffusers import CogVideoXDDIMScheduler, CogVideoXDPMScheduler
 
+from relane.editors.videopainter.background import Background
+from relane.editors.videopainter.latent_cache import LatentCache
+from relane.editors.videopainter.networks import joint_mask, token_mask
+from relane.editors.videopainter.options import Options
+from relane.editors.videopainter.original import dynamic_scale
+from relane.editors.videopainter.windows import WindowSchedule
 from relane.timer import Timer
-from relane.videopainter.background import Background
-from relane.videopainter.networks import joint_mask, token_mask
-from relane.videopainter.options import Options
-from relane.videopainter.sharing import Posteriors
-from relane.videopainter.windows import Plan
 
 # Called with a name such as "w0_s1_model_out" and a tensor, for comparison with reference outputs.
 Trace = Callable[[str, torch.Tensor], None]
 
 
-class Draws(Protocol):
+class GeneratorFn(Protocol):
     """Gives the generator for a draw in the window that starts at frame `start`, by purpose."""
 
     def __call__(self, start: int, purpose: str) -> torch.Generator: ...
@@ -40,7 +40,7 @@ class Window:
 
 
 @dataclass
-class Memory:
+class PreviousWindowState:
     """What a window leaves to the next: every block's output at its last step, and its joint token mask."""
 
     states: list[torch.Tensor]
@@ -48,18 +48,18 @@ class Memory:
 
 
 @dataclass
-class Run:
+class EditState:
     """One clip on its way. `start` is what the next window starts from: an image (1, 3, H, W) float32 in [-1, 1], or
     latents (1, 1, 16, h, w)."""
 
     options: Options
-    plan: Plan
+    schedule: WindowSchedule
     text: torch.Tensor  # (rows, N_t, width); rows is 2 under guidance: negative prompt, prompt
-    draws: Draws
+    generator_fn: GeneratorFn
     rotary: tuple[torch.Tensor, torch.Tensor] | None
     trace: Trace
     timer: Timer
-    shared: Posteriors | None
+    latent_cache: LatentCache | None
     start: torch.Tensor
     guidance_per_step: list[float] = field(default_factory=list)
     # What the prompt changed in the prediction, at the last step that also ran the negative prompt.
@@ -75,19 +75,25 @@ class Denoiser:
     scheduler_config: dict
 
     def __call__(
-        self, run: Run, index: int, window: Window, memory: Memory | None, keep: bool, on_step: Callable[[], None]
-    ) -> tuple[torch.Tensor, Memory | None]:
-        """All steps of one window: latents (1, L, 16, h, w), and if `keep` the last step's memory for the next one."""
-        options, rows = run.options, len(run.text)
-        scheduler, timesteps = self._schedule(options, window.noise.device)
+        self,
+        state: EditState,
+        index: int,
+        window: Window,
+        previous: PreviousWindowState | None,
+        keep: bool,
+        on_step: Callable[[], None],
+    ) -> tuple[torch.Tensor, PreviousWindowState | None]:
+        """All steps of one window: latents (1, L, 16, h, w), and if `keep` what the next one may look at."""
+        options, rows = state.options, len(state.text)
+        scheduler, timesteps = self._scheduler(options, window.noise.device)
         latents = window.noise * scheduler.init_noise_sigma
         if options.strength < 1:
             latents = scheduler.add_noise(window.video_latents, window.noise, timesteps[:1])
-        run.trace(f"{window.name}_latents0", latents)
+        state.trace(f"{window.name}_latents0", latents)
         tokens = token_mask(window.mask, self.transformer.config.patch_size).expand(rows, -1)
-        own_mask = joint_mask(tokens, run.text.shape[1])
-        sampler = run.draws(run.plan.starts[index], "sampler")
-        unguided = skipped_steps(len(timesteps), options.guidance_skip) if options.guided else ()
+        own_mask = joint_mask(tokens, state.text.shape[1])
+        sampler = state.generator_fn(state.schedule.starts[index], "sampler")
+        unguided = skipped_steps(len(timesteps), options.guidance_skip) if options.do_classifier_free_guidance else ()
         background = Background(tokens[0]) if options.background_refresh else None
         if self.transformer.is_cache_enabled:
             self.transformer._reset_stateful_cache()
@@ -95,13 +101,13 @@ class Denoiser:
         old, states = None, None
         for step, timestep in enumerate(timesteps):
             name, last = f"{window.name}_s{step}", step == len(timesteps) - 1
-            recalled = _recall(options, memory, own_mask, step)
-            text = run.text[-1:] if step in unguided else run.text
+            seen = _previous_at(options, previous, own_mask, step)
+            text = state.text[-1:] if step in unguided else state.text
             full = background is None or step % options.background_refresh == 0
             prediction, states = self._predict(
-                run, name, window, latents, timestep, text, tokens, recalled, keep and last, background, full
+                state, name, window, latents, timestep, text, tokens, seen, keep and last, background, full
             )
-            prediction = guide(run, prediction, timestep)
+            prediction = apply_cfg(state, prediction, timestep)
             if isinstance(scheduler, CogVideoXDPMScheduler):
                 before = timesteps[step - 1] if step else None
                 stepped, old = scheduler.step(prediction, old, timestep, before, latents, eta=0.0, generator=sampler)
@@ -113,20 +119,20 @@ class Denoiser:
                 if not last:
                     known = scheduler.add_noise(known, window.noise, timesteps[step + 1 : step + 2])
                 latents = (1 - window.mask) * known + window.mask * latents
-            run.trace(f"{name}_latents_after", latents)
+            state.trace(f"{name}_latents_after", latents)
             on_step()
-        return latents, Memory(states, own_mask) if keep else None
+        return latents, PreviousWindowState(states, own_mask) if keep else None
 
     def _predict(
         self,
-        run: Run,
+        state: EditState,
         name: str,
         window: Window,
         latents: torch.Tensor,
         timestep: torch.Tensor,
         text: torch.Tensor,
         tokens: torch.Tensor,
-        memory: Memory,
+        previous: PreviousWindowState,
         keep: bool,
         background: Background | None,
         full: bool,
@@ -136,37 +142,37 @@ class Denoiser:
         `rows` is that of `text`: both prompts, or the prompt alone in a step that skips guidance. A step that is not
         `full` computes the hole alone, and no branch, whose samples the background takes.
         """
-        options, rows = run.options, len(text)
+        options, rows = state.options, len(text)
         noisy = torch.cat([latents] * rows)
         timesteps, samples = timestep.expand(rows), []
         if full:
             condition = torch.cat([torch.cat([window.masked_latents, window.mask], dim=2)] * rows)
-            samples = self.branch(noisy, text, condition, timesteps, run.rotary, options.conditioning_scale)
+            samples = self.branch(noisy, text, condition, timesteps, state.rotary, options.conditioning_scale)
         # Steps with and without the negative prompt have batches of their own, and so caches of their own.
         with self.transformer.cache_context("cond_uncond" if rows > 1 else "cond"):
             prediction, states = self.transformer(
                 torch.cat([noisy, torch.cat([window.image_latents] * rows)], dim=2),
                 text,
                 timesteps,
-                run.rotary,
+                state.rotary,
                 branch_samples=samples,
                 token_mask=tokens[-rows:],
                 mask_add=options.mask_add,
                 add_first=options.add_first,
-                previous_states=[state.to(noisy.device) for state in memory.states] or None,
-                memory_mask=memory.mask[-rows:],
+                previous_states=[one.to(noisy.device) for one in previous.states] or None,
+                memory_mask=previous.mask[-rows:],
                 previous_weight=options.prev_clip_weight,
                 keep_states=keep,
                 background=background,
                 full=full,
             )
-        run.trace(f"{name}_timestep", timesteps)
+        state.trace(f"{name}_timestep", timesteps)
         for number, sample in enumerate(samples):
-            run.trace(f"{name}_branch{number}", sample)
-        run.trace(f"{name}_model_out", prediction)
+            state.trace(f"{name}_branch{number}", sample)
+        state.trace(f"{name}_model_out", prediction)
         return prediction, states
 
-    def _schedule(
+    def _scheduler(
         self, options: Options, device: torch.device
     ) -> tuple[CogVideoXDPMScheduler | CogVideoXDDIMScheduler, torch.Tensor]:
         """A fresh scheduler and its timesteps; with strength below 1 the first ones are left out."""
@@ -176,37 +182,36 @@ class Denoiser:
         return scheduler, scheduler.timesteps[options.num_inference_steps - options.steps :]
 
 
-def _recall(options: Options, memory: Memory | None, own_mask: torch.Tensor, step: int) -> Memory:
+def _previous_at(
+    options: Options, previous: PreviousWindowState | None, own_mask: torch.Tensor, step: int
+) -> PreviousWindowState:
     """What a step remembers: the window before, or nothing but the window's own masked tokens."""
-    if memory is None or options.prev_clip_weight <= 0:
-        return Memory([], own_mask)
+    if previous is None or options.prev_clip_weight <= 0:
+        return PreviousWindowState([], own_mask)
     overwritten = options.previous_mask == "overwritten" and step > 0
-    return Memory(memory.states, own_mask if overwritten else memory.mask)
+    return PreviousWindowState(previous.states, own_mask if overwritten else previous.mask)
 
 
-def guide(run: Run, prediction: torch.Tensor, timestep: torch.Tensor) -> torch.Tensor:
+def apply_cfg(state: EditState, prediction: torch.Tensor, timestep: torch.Tensor) -> torch.Tensor:
     """Classifier-free guidance in float32: (rows, L, 16, h, w) to (1, L, 16, h, w).
 
     uncond + scale * (cond - uncond), Ho and Salimans 2022; in a step that skipped the negative prompt the difference is
-    that of the last step that did not (Castillo et al. 2023, "Adaptive Guidance"). "original_dynamic" is the original's
-    formula, 1 + scale * (1 - cos(pi ((steps - t) / steps)^5)) / 2, with the timestep t (999 to 0) where a step's index
-    is meant.
+    that of the last step that did not (Castillo et al. 2023, "Adaptive Guidance"). "original_dynamic": see
+    `original.dynamic_scale`.
     """
-    options = run.options
+    options = state.options
     scale = options.guidance_scale
     if options.guidance == "original_dynamic":
-        steps = options.num_inference_steps
-        phase = math.pi * ((steps - timestep.item()) / steps) ** 5.0
-        scale = 1 + scale * ((1 - math.cos(phase)) / 2)
-    run.guidance_per_step.append(scale)
+        scale = dynamic_scale(scale, timestep.item(), options.num_inference_steps)
+    state.guidance_per_step.append(scale)
     prediction = prediction.float()
-    if not options.guided:
+    if not options.do_classifier_free_guidance:
         return prediction
     if len(prediction) == 1:
-        return prediction + (scale - 1) * run.difference
+        return prediction + (scale - 1) * state.difference
     unconditional, conditional = prediction.chunk(2)
-    run.difference = conditional - unconditional
-    return unconditional + scale * run.difference
+    state.difference = conditional - unconditional
+    return unconditional + scale * state.difference
 
 
 def skipped_steps(steps: int, share: float) -> frozenset[int]:

@@ -18,7 +18,7 @@ from diffusers.models.transformers.cogvideox_transformer_3d import CogVideoXBloc
 from diffusers.utils import apply_lora_scale
 from torch import nn
 
-from relane.videopainter.background import Background, recall
+from relane.editors.videopainter.background import Background, update
 
 
 class VideoPainterAttention:
@@ -52,7 +52,7 @@ class VideoPainterAttention:
         """Attend; video (B, N_v, D) and text (B, N_t, D) in and out.
 
         `previous` (B, N_t+N_v, D): the previous window's states after this block's input norm; `memory_mask`
-        (B, N_t+N_v, 1) bool: the tokens that memory may hold. `background` and `full`: see `background.recall`.
+        (B, N_t+N_v, 1) bool: the tokens that memory may hold. `background` and `full`: see `background.update`.
         `attention_mask` is not used by CogVideoX.
         """
         text_length = encoder_hidden_states.shape[1]
@@ -83,7 +83,7 @@ class VideoPainterAttention:
             out = out + previous_weight * self._attend(query, key_previous, value_previous)
         else:
             if background is not None:
-                key, value = recall(key, value, background, full)
+                key, value = update(key, value, background, full)
             out = self._attend(query, key, value)
 
         out = attn.to_out[1](attn.to_out[0](out.flatten(2)))
@@ -158,7 +158,7 @@ class VideoPainterBlock(CogVideoXBlock):
     ) -> tuple[torch.Tensor, torch.Tensor]:
         """As CogVideoXBlock, plus: `residual` (B, N_v, D), the branch's sample; `keep` (B, N_v, 1) bool, tokens that
         do not take it (None: all take it); `previous_states` (B, N_t+N_v, D), this block's output in the previous
-        window's last step; `background` and `full`: see `background.recall`. Returns video and text tokens."""
+        window's last step; `background` and `full`: see `background.update`. Returns video and text tokens."""
         memory: dict[str, Any] = {"memory_mask": memory_mask, "background": background, "full": full}
         if previous_states is not None and previous_weight > 0:
             text_length = encoder_hidden_states.shape[1]

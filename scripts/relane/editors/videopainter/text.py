@@ -8,9 +8,9 @@ from pathlib import Path
 import torch
 
 from relane.digest import weights_digest
+from relane.editors.cache import TensorFolder
 from relane.errors import InputError
 from relane.finite import check_finite, check_weights
-from relane.videopainter.sharing import TensorFolder
 
 # T5's padding and end of text.
 PAD, END = 0, 1
@@ -22,29 +22,27 @@ def prompt_embeddings(
     max_length: int,
     device: torch.device,
     dtype: torch.dtype,
-    cache: str | Path | None = None,
+    cache: TensorFolder | None = None,
 ) -> list[torch.Tensor]:
     """T5 embeddings of each text, (1, max_length, width) in `dtype` on the CPU.
 
-    `cache`: a folder of one safetensors file a text and checkpoint; None or empty: none. T5 is not loaded when every
-    text is cached, and never stays in memory.
+    `cache`: one entry a text and checkpoint. T5 is not loaded when every text is cached, and never stays in memory.
     """
-    folder = TensorFolder(cache) if cache else None
     paths = [cache_file(cache, cogvideox, text, max_length, dtype) if cache else None for text in texts]
-    found = [folder.read(path) if folder else None for path in paths]
+    found = [cache.read(path) if cache else None for path in paths]
     absent = [text for text, embedding in zip(texts, found, strict=True) if embedding is None]
     made = dict(zip(absent, _encode(Path(cogvideox), absent, max_length, device, dtype), strict=True)) if absent else {}
     for text, path in zip(texts, paths, strict=True):
-        if folder and text in made:
-            folder.write(path, made[text], {"text": text})
+        if cache and text in made:
+            cache.write(path, made[text], {"text": text})
     return [made[text] if embedding is None else embedding for text, embedding in zip(texts, found, strict=True)]
 
 
-def cache_file(cache: str | Path, cogvideox: str | Path, text: str, max_length: int, dtype: torch.dtype) -> Path:
+def cache_file(cache: TensorFolder, cogvideox: str | Path, text: str, max_length: int, dtype: torch.dtype) -> Path:
     """The file of one text's embedding: keyed by the text and by the content of text encoder and tokenizer."""
     folder = Path(cogvideox)
     checkpoint = (weights_digest(folder / "text_encoder"), weights_digest(folder / "tokenizer"))
-    return TensorFolder(cache).path(text, *checkpoint, max_length, dtype)
+    return cache.path(text, *checkpoint, max_length, dtype)
 
 
 def _tokenizer(folder: Path) -> Callable[[str], list[int]]:

@@ -1,4 +1,4 @@
-"""Window plans: which frames each window paints, and how overlapping windows are joined. Pure functions."""
+"""Window schedules: which frames each window paints, and how overlapping windows are joined. Pure functions."""
 
 import math
 from dataclasses import dataclass
@@ -12,7 +12,7 @@ FRAMES_PER_LATENT = 4
 
 
 @dataclass(frozen=True)
-class Plan:
+class WindowSchedule:
     """Windows of `length` frames that start at `starts`; `frames` is the length of the video that they make.
 
     `latent_starts` and `latents` place the windows in one latent video, as the original joins them.
@@ -46,7 +46,7 @@ def check_length(frames: int, length: int) -> None:
         raise InputError(f"the clip has {frames} frames; the video model needs at least {length} (one window)")
 
 
-def anchored_plan(frames: int, length: int, stride: int) -> Plan:
+def anchored_schedule(frames: int, length: int, stride: int) -> WindowSchedule:
     """Windows that cover every frame; the last one ends with the clip.
 
     As few windows as `stride` allows, spread evenly, so that a short tail does not cost one window with almost
@@ -61,23 +61,7 @@ def anchored_plan(frames: int, length: int, stride: int) -> Plan:
     rest = frames - length
     count = math.ceil(rest / stride) + 1
     starts = [_round_up(rest * index, count - 1) for index in range(count - 1)] + [rest]
-    return _with_latents(frames, length, tuple(starts), overlap=1)
-
-
-def original_plan(frames: int, length: int, stride: int) -> Plan:
-    """The original's windows: every `stride` frames from 0, and frames beyond the last whole window are dropped.
-
-    In latents the windows overlap by (length - stride) // 4 + 1, or 1 at stride >= length; the latent video of an
-    even count of latents decodes to 4 frames a latent, of an odd count to one less group: its length is `frames`.
-    """
-    check_length(frames, length)
-    if stride < 1:
-        raise InputError(f"stride {stride}: must be at least 1")
-    count = (frames - length) // stride + 1
-    overlap = (length - stride) // FRAMES_PER_LATENT + 1 if stride < length else 1
-    plan = _with_latents(0, length, tuple(index * stride for index in range(count)), overlap)
-    made = plan.latents * FRAMES_PER_LATENT
-    return Plan(made - 3 if plan.latents % 2 else made, length, plan.starts, plan.latent_starts, plan.latents)
+    return with_latents(frames, length, tuple(starts), overlap=1)
 
 
 def ramp(overlap: int) -> np.ndarray:
@@ -85,18 +69,18 @@ def ramp(overlap: int) -> np.ndarray:
     return (np.arange(1, overlap + 1, dtype=np.float32)) / (overlap + 1)
 
 
-def weights(plan: Plan) -> np.ndarray:
+def weights(schedule: WindowSchedule) -> np.ndarray:
     """What each window counts for in each frame under ramp blending: (windows, frames) float64, columns sum to 1.
 
     Window by window, what is there fades out as the new one fades in, so the sum stays 1 however many overlap.
     """
-    table = np.zeros((len(plan.starts), plan.frames))
-    for index, start in enumerate(plan.starts):
-        overlap = plan.overlap(index)
+    table = np.zeros((len(schedule.starts), schedule.frames))
+    for index, start in enumerate(schedule.starts):
+        overlap = schedule.overlap(index)
         fade_in = ramp(overlap).astype(np.float64)
         table[:, start : start + overlap] *= 1 - fade_in
         table[index, start : start + overlap] = fade_in
-        table[index, start + overlap : start + plan.length] = 1
+        table[index, start + overlap : start + schedule.length] = 1
     return table
 
 
@@ -105,7 +89,8 @@ def _round_up(numerator: int, denominator: int) -> int:
     return -(-numerator // (denominator * FRAMES_PER_LATENT)) * FRAMES_PER_LATENT
 
 
-def _with_latents(frames: int, length: int, starts: tuple[int, ...], overlap: int) -> Plan:
+def with_latents(frames: int, length: int, starts: tuple[int, ...], overlap: int) -> WindowSchedule:
+    """A schedule whose windows overlap by `overlap` latents in one latent video."""
     window = latent_frames(length)
     latent_starts = tuple(index * (window - overlap) for index in range(len(starts)))
-    return Plan(frames, length, starts, latent_starts, latent_starts[-1] + window)
+    return WindowSchedule(frames, length, starts, latent_starts, latent_starts[-1] + window)

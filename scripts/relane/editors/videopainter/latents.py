@@ -15,8 +15,8 @@ from diffusers.models.autoencoders.vae import DiagonalGaussianDistribution
 from diffusers.video_processor import VideoProcessor
 from PIL import Image
 
+from relane.editors.videopainter.windows import FRAMES_PER_LATENT, latent_frames
 from relane.finite import check_finite, origin
-from relane.videopainter.windows import FRAMES_PER_LATENT, latent_frames
 
 SPATIAL = 8  # pixels a latent cell, in height and in width
 _pixels = VideoProcessor(vae_scale_factor=SPATIAL)

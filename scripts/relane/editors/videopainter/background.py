@@ -41,7 +41,7 @@ class Background:
         return places
 
 
-def recall(
+def update(
     key: torch.Tensor, value: torch.Tensor, kept: tuple[torch.Tensor, torch.Tensor], full: bool
 ) -> tuple[torch.Tensor, torch.Tensor]:
     """Keys and values (B, heads, N, D/heads) to attend to; a full step's own, whose last ones are remembered in `kept`.

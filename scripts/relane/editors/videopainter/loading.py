@@ -13,11 +13,11 @@ from diffusers.utils import logging
 from safetensors import SafetensorError, safe_open
 
 from relane import lora_files
+from relane.editors.videopainter.networks import CogvideoXBranchModel, VideoPainterTransformer
+from relane.editors.videopainter.pipeline import VideoPainter
 from relane.errors import InputError
 from relane.files import read_json, safe_join
 from relane.finite import check_weights
-from relane.videopainter.networks import CogvideoXBranchModel, VideoPainterTransformer
-from relane.videopainter.pipeline import VideoPainter
 
 WEIGHTS = "diffusion_pytorch_model.safetensors"
 # In released branch configs, without meaning for the network.

@@ -1,11 +1,13 @@
 """Every choice of a run. The defaults repair what is wrong in the original; `Options.exact()` is the original."""
 
+from collections.abc import Mapping
 from typing import Any, Literal
 
 from relane.config.option import Checked
 from relane.config.sections.video import Denoising, Video
+from relane.editors.videopainter import original
+from relane.editors.videopainter.windows import WindowSchedule, anchored_schedule
 from relane.errors import InputError
-from relane.videopainter.windows import Plan, anchored_plan, original_plan
 
 
 class Options(Checked, Denoising):
@@ -43,19 +45,7 @@ class Options(Checked, Denoising):
 
         Raises InputError for an option that leaves out work, because the result would not be the original's.
         """
-        original = {
-            "num_inference_steps": 50,
-            "stride": 49,
-            "tail": "drop",
-            "join": "latent_average",
-            "handover": "latent",
-            "guidance": "original_dynamic",
-            "mask_latents": "nearest",
-            "background": "black_holes",
-            "previous_mask": "overwritten",
-            "rotary_base": "480x720",
-        }
-        made = cls(**original | changes)
+        made = cls(**original.CHOICES | changes)
         made.check_exact()
         return made
 
@@ -72,11 +62,18 @@ class Options(Checked, Denoising):
             raise InputError("tail: anchor needs join: pixel_ramp, and drop needs latent_average (unaligned latents)")
 
     @property
-    def guided(self) -> bool:
+    def do_classifier_free_guidance(self) -> bool:
         """Whether each step also runs the negative prompt."""
         return self.guidance_scale > 1
 
-    def plan(self, frames: int, length: int) -> Plan:
+    def schedule(self, frames: int, length: int) -> WindowSchedule:
         """The windows for a clip of `frames` frames; raises InputError when it is shorter than one."""
-        make = anchored_plan if self.tail == "anchor" else original_plan
+        make = anchored_schedule if self.tail == "anchor" else original.original_schedule
         return make(frames, length, self.stride)
+
+
+def options_of(options: Mapping[str, Any]) -> Options:
+    """The pipeline's options from the flags of a command line; raises InputError for a value that does not serve."""
+    video = Video.of(options)
+    video.check_id_lora(options["videopainter_id"])
+    return Options.of_video(video)
