@@ -167,7 +167,7 @@ def test_every_key_of_a_section_is_a_flag_of_its_script_with_the_same_default(se
     flags = {action.dest: action.default for action in script(name).parser()._actions}
     expected = {key: value for key, value in defaults()[section].items() if key not in not_flags}
     if "record_failures" in expected:
-        expected["record_failures"] = False  # by hand a failure is a failure; rules hand over what the configuration says
+        expected["record_failures"] = False  # by hand a failure is a failure; rules hand over the configuration
     assert {key: flags.get(key) for key in expected} == expected
 
 
