@@ -20,8 +20,8 @@ sys.path.insert(0, str(Path(__file__).parents[1] / "scripts"))
 import numpy as np
 from PIL import Image
 
-from relane.masks import mask_writer
-from relane.video import write_video
+from relane.io.masks import mask_writer
+from relane.io.video import write_video
 
 ROOT = Path(__file__).parents[1]
 MIB = 2**20

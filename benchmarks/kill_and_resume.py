@@ -57,7 +57,7 @@ def finish(folder: Path, targets: list[str]) -> float:
 def same(first: Path, second: Path) -> bool:
     """Whether two outputs agree: frames of videos, bytes of everything else."""
     if first.suffix == ".mp4":
-        from relane.video import iter_frames
+        from relane.io.video import iter_frames
 
         return all((a == b).all() for a, b in zip(iter_frames(first), iter_frames(second), strict=True))
     return first.read_bytes() == second.read_bytes()

@@ -23,8 +23,8 @@ sys.path.insert(0, str(Path(__file__).parents[1] / "scripts"))
 import av
 import numpy as np
 
-from relane import video
-from relane.colour import EXACT_COLOR, Colour, from_rgb
+from relane.io import video
+from relane.io.colour import EXACT_COLOR, Colour, from_rgb
 
 Convert = Callable[[np.ndarray, Colour], av.VideoFrame]
 

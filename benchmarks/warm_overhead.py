@@ -71,7 +71,7 @@ import os
 import sys
 
 sys.path.insert(0, {scripts!r})
-from relane.warm import client, lease
+from relane.workers import client, lease
 
 ON_GPU = f"{python} {scripts}/on_gpu.py --owner={{os.getpid()}} --enabled={{config['workers']}}"
 ITEMS = range(int(config["items"]))
@@ -142,7 +142,8 @@ def one_warm_job(folder: Path, args: argparse.Namespace) -> float:
 def own_cost(script: str) -> float:
     """Seconds of interpreter, arguments and digest of one model script: all that a job's own process does."""
     code = (
-        "from pathlib import Path; from relane.digest import code_digest; from relane.warm import client, stage\n"
+        "from pathlib import Path; from relane.workflow.code_digest import code_digest\n"
+        "from relane.workers import client, stage\n"
         f"path = Path({str(SCRIPTS / script)!r} + '.py'); stage.load_script(path).parser(); code_digest(path)"
     )
     started = time.monotonic()

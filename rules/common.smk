@@ -16,27 +16,29 @@ import sys
 sys.path.insert(0, str(Path(workflow.basedir) / "scripts"))
 
 from relane import arms as relane_arms
-from relane import edited as relane_edited
-from relane import instructions as relane_instructions
+from relane.data import external as relane_edited
+from relane.prompts import instructions as relane_instructions
 from relane import layout
-from relane import optional as relane_optional
-from relane import origin
-from relane import paths as relane_paths
+from relane.workflow import optional as relane_optional
+from relane.data import origin
+from relane.workflow import paths as relane_paths
 from relane.addresses import hide, hide_all
-from relane.config import arguments, checks, reading
+from relane.config import arguments, reading
+from relane.workflow import checks
 from relane.config.sections.clip import Clip as ClipSection
 from relane.config.sections.plan import DrivePlan
 from relane.data import data_set, faults, module_name
-from relane.digest import code_digest, lora_digest, weights_digest
+from relane.workflow.code_digest import code_digest
+from relane.io.weights_digest import lora_digest, weights_digest
 from relane.errors import InputError
 from relane.drivers import DRIVERS, driver_module, sights
 from relane.editors import EDITORS, editor_module
 from relane.painters import PAINTERS, painter_module
-from relane.sheet import Clip, check_clips, not_driven, read_sheet
-from relane.sources import resolve_local
-from relane.warm import client as warm_workers
-from relane.warm import places
-from relane.warm.lease import started
+from relane.data.sheet import Clip, check_clips, not_driven, read_sheet
+from relane.data.sources import resolve_local
+from relane.workers import client as warm_workers
+from relane.workers import places
+from relane.workers.lease import started
 
 # The interpreter that runs Snakemake runs the scripts too, whether or not the environment is activated.
 PYTHON = sys.executable

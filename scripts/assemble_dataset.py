@@ -48,7 +48,7 @@ def read_items(folders: list[Path], caption_files: list[Path]) -> tuple[list[tup
 
     Raises InputError for a missing record, an item named twice, and a kept item without a caption.
     """
-    from relane.files import read_json
+    from relane.io.files import read_json
 
     captions: dict[str, dict] = {}
     for path in caption_files:
@@ -89,8 +89,8 @@ def statistics(records: list[dict], copies: dict[str, str]) -> dict:
 
 def run(args: argparse.Namespace) -> None:
     """Write the dataset. Raises InputError when no frame was kept, saying why each was dropped."""
-    from relane.dataset import Row
-    from relane.dataset_writer import Writer
+    from relane.training.dataset import Row
+    from relane.training.dataset_writer import Writer
 
     items, captions = read_items(args.items, args.captions)
     copies = duplicates([record for _, record in items])

@@ -12,7 +12,7 @@ from relane import cli
 from relane.config.arguments import add_options
 from relane.config.sections.captioning import Captioning
 
-# What `load` reads: a warm worker keeps the models for items that agree in these (relane.warm).
+# What `load` reads: a warm worker keeps the models for items that agree in these (relane.workers).
 LOADS = ("qwen", "device", "dtype")
 LESS_MEMORY = "a smaller dataset.batch_size, dataset.dtype: bfloat16"
 
@@ -33,8 +33,8 @@ def load(args: argparse.Namespace):
     """The captioner."""
     import torch
 
-    from relane.device import choose_device
-    from relane.qwen import Qwen
+    from relane.models.device import choose_device
+    from relane.models.qwen import Qwen
 
     return Qwen(args.qwen, str(choose_device(args.device)), getattr(torch, args.dtype))
 
@@ -42,8 +42,10 @@ def load(args: argparse.Namespace):
 def run(args: argparse.Namespace, qwen) -> None:
     """Write one JSON: captions by item name, and what they cost. Raises InputError on a broken item folder,
     and when no reply could be read."""
-    from relane import captions, dataset, memory
-    from relane.files import read_json, write_json
+    from relane.io.files import read_json, write_json
+    from relane.models import memory_stats
+    from relane.prompts import captions
+    from relane.training import dataset
 
     kept = [item for item in args.items if read_json(item / "record.json")["status"] == "kept"]
     started = time.perf_counter()
@@ -55,7 +57,7 @@ def run(args: argparse.Namespace, qwen) -> None:
     for item, one in zip(kept, found, strict=True):
         values = {name: getattr(one.attributes, name) for name in ("count", "color", "pattern")}
         entries[item.name] = {"prompt": one.text, **values, "reply": one.reply, "asked": one.asked}
-    write_json(args.output, {"captions": entries, "seconds": time.perf_counter() - started, **memory.peaks()})
+    write_json(args.output, {"captions": entries, "seconds": time.perf_counter() - started, **memory_stats.peaks()})
 
 
 def main(argv: list[str] | None = None) -> None:

@@ -5,7 +5,7 @@ from pathlib import Path
 
 from relane import cli
 from relane.errors import InputError
-from relane.files import read_json, skipped_reason, write_text
+from relane.io.files import read_json, skipped_reason, write_text
 
 
 def parser() -> argparse.ArgumentParser:

@@ -4,9 +4,9 @@ import argparse
 from pathlib import Path
 
 from relane import cli
-from relane.csvfile import write_csv
 from relane.errors import InputError
-from relane.files import read_json
+from relane.io.csvfile import write_csv
+from relane.io.files import read_json
 
 COLUMNS = (
     "video", "frames", "width", "height", "coverage_mean", "coverage_min", "coverage_first",

@@ -4,7 +4,7 @@ import argparse
 
 from relane import cli
 from relane.config.files import render
-from relane.files import write_text
+from relane.io.files import write_text
 
 
 def parser() -> argparse.ArgumentParser:

@@ -13,7 +13,7 @@ from relane import cli
 from relane.config.arguments import add_options
 from relane.config.sections.sam2 import Sam2
 
-# What `load` reads: a warm worker keeps the models for items that agree in these (relane.warm).
+# What `load` reads: a warm worker keeps the models for items that agree in these (relane.workers).
 LOADS = ("checkpoint", "device", "dtype")
 LESS_MEMORY = "sam2.dtype: bfloat16"
 
@@ -34,14 +34,14 @@ def parser() -> argparse.ArgumentParser:
 
 def load(args: argparse.Namespace):
     """The road segmenter."""
-    from relane.segmentation import RoadSegmenter
+    from relane.road.segmentation import RoadSegmenter
 
     return RoadSegmenter(args.checkpoint, args.device, args.dtype, vos_optimized=False)
 
 
 def run(args: argparse.Namespace, segmenter) -> None:
     """Write the items' folders. Raises InputError on a broken folder of frames or a bad flag, before the first."""
-    from relane.files import read_json
+    from relane.io.files import read_json
 
     settings = Sam2.of(args)
     taken = read_json(args.frames / "frames.json")
@@ -52,9 +52,9 @@ def run(args: argparse.Namespace, segmenter) -> None:
 
 def write_item(args: argparse.Namespace, record: dict[str, Any], taken: dict[str, Any], road_of) -> None:
     """One frame's folder: `road_of` gives the mask (H, W) bool of a picture (H, W, 3) uint8 RGB."""
-    from relane.dataset import place, read_image, write_picture
-    from relane.files import atomic_folder, write_json
-    from relane.masks import coverage
+    from relane.io.files import atomic_folder, write_json
+    from relane.io.masks import coverage
+    from relane.training.dataset import place, read_image, write_picture
 
     facts = taken["frames"].get(str(record["frame"]))
     picture = args.frames / f"frame{record['frame']}.png"

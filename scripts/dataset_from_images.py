@@ -11,8 +11,8 @@ from pathlib import Path
 from relane import cli
 from relane.config.arguments import add_options
 from relane.config.sections.captioning import Captioning
-from relane.csvfile import read_csv
 from relane.errors import InputError
+from relane.io.csvfile import read_csv
 
 SUFFIXES = (".png", ".jpg", ".jpeg", ".webp", ".bmp", ".tif", ".tiff")
 
@@ -61,7 +61,7 @@ def pictures_in(folder: Path) -> list[Path]:
 def given_captions(path: Path, images: list[Path]) -> list[dict]:
     """prompt and prompt_2 of each image from a CSV. Raises InputError for a wrong header, a picture without a caption
     or with two, a caption without a picture, and a prompt outside the grammar."""
-    from relane.lanes import parse_prompt
+    from relane.prompts.lanes import parse_prompt
 
     rows = read_csv(path, ("image", "prompt"), "its header is image,prompt or image,prompt,prompt_2")
     found: dict[str, dict] = {}
@@ -84,7 +84,8 @@ def given_captions(path: Path, images: list[Path]) -> list[dict]:
 
 def asked_captions(qwen, images: list[Path], batch_size: int, max_new_tokens: int) -> list[dict]:
     """prompt, reply and number of questions for each image, from Qwen."""
-    from relane import captions, dataset
+    from relane.prompts import captions
+    from relane.training import dataset
 
     found = []
     for start in range(0, len(images), batch_size):  # so that only one batch of pictures is in memory
@@ -96,7 +97,7 @@ def asked_captions(qwen, images: list[Path], batch_size: int, max_new_tokens: in
 
 def given_mask(folder: Path, image: Path):
     """The mask (H, W) bool in `folder` that has the image's name. Raises InputError when there is none."""
-    from relane import dataset
+    from relane.training import dataset
 
     for suffix in dict.fromkeys((".png", image.suffix, *SUFFIXES)):
         if (folder / f"{image.stem}{suffix}").is_file():
@@ -136,9 +137,9 @@ def run(args: argparse.Namespace, qwen) -> None:
     mask that is empty or of another size than its picture."""
     import tempfile
 
-    from relane import dataset
-    from relane.dataset_writer import Writer
-    from relane.lanes import parse_prompt
+    from relane.prompts.lanes import parse_prompt
+    from relane.training import dataset
+    from relane.training.dataset_writer import Writer
 
     images = pictures_in(args.images)
     if args.captions:

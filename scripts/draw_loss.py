@@ -17,8 +17,8 @@ def parser() -> argparse.ArgumentParser:
 def main(argv: list[str] | None = None) -> None:
     """Entry point."""
     args = parser().parse_args(argv)
-    from relane.files import read_json
-    from relane.lora.curve import draw_loss
+    from relane.io.files import read_json
+    from relane.training.lora.curve import draw_loss
 
     history = read_json(args.history)
     draw_loss(args.output, history["training"], history["validation"])

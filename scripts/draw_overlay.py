@@ -75,9 +75,9 @@ def _beside(args: argparse.Namespace, data: Path) -> argparse.Namespace:
 def run(args: argparse.Namespace) -> None:
     """Draw one rollout. Raises InputError when a file is missing or does not belong to the rollout."""
     from relane.drivers.scene import open_edited
-    from relane.files import read_json
-    from relane.overlay import draw_notes
-    from relane.video import iter_frames, probe, write_video
+    from relane.io.files import read_json
+    from relane.io.video import iter_frames, probe, write_video
+    from relane.report.overlay import draw_notes
 
     record = read_json(args.inference)
     sidecar = args.clip_json or next(iter(record["clip_jsons"]), None)
@@ -96,15 +96,15 @@ def run(args: argparse.Namespace) -> None:
 
 
 def _labels(record: dict, camera: str, notes: list[str]):
-    from relane.overlay import Labels
+    from relane.report.overlay import Labels
 
     arm = record["arm"] + (", the original arm's words" if record["reasoning"] == "shared" else "")
     return Labels(arm, record["clip_id"], camera, record["min_ade_meters"], notes)
 
 
 def _paths(args: argparse.Namespace, record: dict):
-    from relane.npz import load_npz
-    from relane.overlay import Paths
+    from relane.io.npz import load_npz
+    from relane.report.overlay import Paths
 
     data, original = load_npz(args.vis_data, _NEEDED, "run drive.py for this arm first"), None
     if args.original_vis_data and record["arm"] != ORIGINAL:
@@ -115,7 +115,7 @@ def _paths(args: argparse.Namespace, record: dict):
 
 def _camera(clip, name: str, width: int, height: int):
     """The calibrated camera at the video's size, or the pinhole and the note that says so."""
-    from relane.camera import uncalibrated
+    from relane.data.camera import uncalibrated
 
     why = "no calibration"
     try:
@@ -130,8 +130,8 @@ def _camera(clip, name: str, width: int, height: int):
 def _drawn(args: argparse.Namespace, record: dict, video, size: tuple[int, int]) -> Iterator[np.ndarray]:
     from relane.data import open_clip
     from relane.data.frames import pick
-    from relane.overlay import draw_frame, revealed
-    from relane.video import iter_frames
+    from relane.io.video import iter_frames
+    from relane.report.overlay import draw_frame, revealed
 
     paths, t0_us = _paths(args, record), record["t0_us"]
     clip = open_clip(args.pai_root or record["pai_root"], video.clip_id)

@@ -17,20 +17,21 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from relane import cli, memory
+from relane import cli
 from relane.arms import COMMON_NOISE, ORIGINAL
 from relane.config.arguments import add_options
 from relane.config.sections.clip import Clip
 from relane.config.sections.driving import Driving
 from relane.drivers import DRIVERS, driver_module
 from relane.errors import InputError, UndrivableError
+from relane.models import memory_stats
 
 if TYPE_CHECKING:
     from relane.data import DrivingClip
     from relane.drivers import Answer, Driver
     from relane.drivers.scene import Scene
 
-# What `load` reads: a warm worker keeps the models for items that agree in these (relane.warm).
+# What `load` reads: a warm worker keeps the models for items that agree in these (relane.workers).
 LOADS = ("driver", "checkpoint", "device", "dtype")
 LESS_MEMORY = "drive.together: false, a smaller drive.num_traj_samples, drive.dtype: bfloat16"
 
@@ -77,7 +78,7 @@ class Models:
 
 def load(args: argparse.Namespace) -> Models:
     """Load the driving model."""
-    from relane.device import choose_device
+    from relane.models.device import choose_device
 
     device = str(choose_device(args.device))
     return Models(driver_module(args.driver).load(args.checkpoint, device, args.dtype), device, args.dtype)
@@ -85,8 +86,8 @@ def load(args: argparse.Namespace) -> Models:
 
 def run(args: argparse.Namespace, models: Models) -> None:
     """Roll out the arms and write their files. Raises InputError before anything is written."""
-    from relane.files import write_json
-    from relane.npz import save_npz
+    from relane.io.files import write_json
+    from relane.io.npz import save_npz
 
     check(args)
     arms = arms_of(args)
@@ -116,9 +117,9 @@ def _drive(args: argparse.Namespace, arms: list[argparse.Namespace], models: Mod
 
     from relane.data import open_clip
     from relane.drivers.records import read_words, vis_data
-    from relane.timer import Timer
+    from relane.io.timer import Timer
 
-    memory.reset_gpu_peaks()
+    memory_stats.reset_gpu_peaks()
     timer = Timer()
     with timer("read"):
         clip = functools.cache(lambda: open_clip(args.pai_root, args.clip_id))
@@ -197,7 +198,7 @@ def result(
     """The inference JSON: the thesis's fields first, then what a statistic needs to be redone."""
     from relane.drivers.records import accuracy, backend, frame_times, seed_metrics, temporal_config
 
-    figures, peaks = accuracy(scene, answer, scene.vehicle), memory.peaks()
+    figures, peaks = accuracy(scene, answer, scene.vehicle), memory_stats.peaks()
     return {
         **_item(args),
         "min_ade_meters": figures["min_ade_k"],

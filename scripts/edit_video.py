@@ -17,7 +17,7 @@ from relane.editors import EDITORS, editor_module
 if TYPE_CHECKING:
     from relane.editors import VideoEditor
 
-# What `load` reads: a warm worker keeps the models for items that agree in these (relane.warm).
+# What `load` reads: a warm worker keeps the models for items that agree in these (relane.workers).
 LOADS = ("editor", "cogvideox", "videopainter", "videopainter_id", "id_lora_scale", "offload", "device", "dtype")
 LOADS += tuple(Speed.model_fields)
 LESS_MEMORY = "video.background_refresh: 0, video.vae_tiling: true, video.offload: model, then sequential"

@@ -9,8 +9,8 @@ import argparse
 from relane import cli
 from relane.config.arguments import add_options
 from relane.config.sections.effects import Effects
-from relane.csvfile import csv_text
 from relane.errors import InputError
+from relane.io.csvfile import csv_text
 
 
 def parser() -> argparse.ArgumentParser:
@@ -34,8 +34,8 @@ def run(args: argparse.Namespace) -> None:
     """Read all, then write all. Raises InputError on a missing, damaged or contradicting rollout."""
     from relane.arms import arm_order
     from relane.effects.study import read_rollout, study
-    from relane.files import atomic_folder, read_json, write_json, write_text
-    from relane.runreport import off_clock, run_report
+    from relane.io.files import atomic_folder, read_json, write_json, write_text
+    from relane.report.drive_report import off_clock, run_report
 
     unchanged = args.action_unchanged
     found = [(path, read_rollout(path)) for path in args.inferences if path]
@@ -83,7 +83,7 @@ def _listed(path: str | None) -> list[str]:
 
 
 def _failure(record: dict) -> str:
-    from relane.runreport import name_of
+    from relane.report.drive_report import name_of
 
     return f"{name_of(record)}: {record.get('error') or 'the rollout says that it failed'}"
 

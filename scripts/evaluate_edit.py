@@ -1,20 +1,22 @@
 """Quality of one edited video against its clip: a table for people (text) and the same for machines (JSON).
 
 PSNR, SSIM, LPIPS, MSE, MAE, temporal consistency and CLIP score over the full frame and inside the mask (of both
-videos), background preservation outside it, the seam at its edge, and flicker: definitions in relane/metrics.py and
-relane/quality.py. A metric whose weights are not given or not there is reported as absent (null), with the reason.
+videos), background preservation outside it, the seam at its edge, and flicker: definitions in
+relane/evaluation/metrics.py and quality.py. A metric whose weights are not given or not there is reported as absent
+(null), with the reason.
 """
 
 import argparse
 import time
 from pathlib import Path
 
-from relane import cli, memory
+from relane import cli
 from relane.config.arguments import add_options
 from relane.config.sections.quality import Quality
 from relane.errors import InputError
+from relane.models import memory_stats
 
-# What `load` reads: a warm worker keeps the models for items that agree in these (relane.warm).
+# What `load` reads: a warm worker keeps the models for items that agree in these (relane.workers).
 LOADS = ("clip_score_model", "clip_temporal_model", "lpips_weights", "device", "dtype")
 LESS_MEMORY = "quality.dtype: bfloat16"
 
@@ -42,9 +44,9 @@ def load(args: argparse.Namespace):
     """The networks that the flags name, as far as their folders are there. Raises InputError where one lacks a file."""
     import torch
 
-    from relane.device import choose_device
-    from relane.optional import why_absent
-    from relane.quality import Clip, Networks, load_lpips
+    from relane.evaluation.quality import Clip, Networks, load_lpips
+    from relane.models.device import choose_device
+    from relane.workflow.optional import why_absent
 
     device = str(choose_device(args.device))
     networks, dtype = Networks(device=device), getattr(torch, args.dtype)
@@ -72,7 +74,7 @@ def prompt_of(args: argparse.Namespace) -> str:
     """The text that the edited video should show, "" when neither flag is given. Raises InputError on a bad JSON."""
     if args.prompt or not args.first_frame_json:
         return args.prompt
-    from relane.files import read_json
+    from relane.io.files import read_json
 
     record = read_json(args.first_frame_json)
     for key in ("prompt", "caption"):
@@ -83,16 +85,16 @@ def prompt_of(args: argparse.Namespace) -> str:
 
 def run(args: argparse.Namespace, networks) -> None:
     """Compare one pair of videos and write both outputs. Raises InputError when sizes do not agree."""
-    from relane.files import write_json, write_text
-    from relane.masks import read_masks
-    from relane.metrics import PSNR_CAP
-    from relane.quality import Comparison, as_text, pairs
-    from relane.video import probe
+    from relane.evaluation.metrics import PSNR_CAP
+    from relane.evaluation.quality import Comparison, as_text, pairs
+    from relane.io.files import write_json, write_text
+    from relane.io.masks import read_masks
+    from relane.io.video import probe
 
     began, prompt, info = time.perf_counter(), prompt_of(args), probe(args.clip)
     if networks.clip_score is not None and not prompt:
         raise InputError("no text for the CLIP score: give --prompt or --first-frame-json")
-    memory.reset_gpu_peaks()
+    memory_stats.reset_gpu_peaks()
     masks = read_masks(args.inpaint_masks, (info.frames, info.height, info.width))
     comparison = Comparison(networks, prompt)
     for (source, edited), mask in zip(pairs(args.clip, args.edited), masks, strict=False):
@@ -102,7 +104,7 @@ def run(args: argparse.Namespace, networks) -> None:
     result |= {"clip_frames": info.frames, "edited_frames": probe(args.edited).frames, "psnr_cap_db": PSNR_CAP}
     result |= {"fps": info.fps, "paths": {"clip": args.clip, "edited": args.edited, "masks": args.inpaint_masks}}
     result["seconds"] = {"evaluate": round(time.perf_counter() - began, 3)}
-    result |= memory.peaks()
+    result |= memory_stats.peaks()
     write_text(args.text, as_text(result))
     write_json(args.json, result)
 

@@ -22,9 +22,9 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from relane import cli
+from relane.data.fetch import Hub, HuggingFace, Repo, fetch_whole, write_revision
 from relane.errors import InputError
-from relane.fetch import Hub, HuggingFace, Repo, fetch_whole, write_revision
-from relane.files import atomic_file, sha256_file, write_text
+from relane.io.files import atomic_file, sha256_file, write_text
 
 LOCK = "checkpoints.lock.json"
 # A pipeline folder without the single-file copies of its weights that lie beside it.

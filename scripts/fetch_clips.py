@@ -21,9 +21,7 @@ import sys
 from pathlib import Path
 
 from relane import cli
-from relane.data.physical_ai_av.index import pai_features
-from relane.errors import InputError
-from relane.fetch import (
+from relane.data.fetch import (
     Hub,
     HuggingFace,
     RemoteFile,
@@ -37,6 +35,8 @@ from relane.fetch import (
     read_lock,
     unzip,
 )
+from relane.data.physical_ai_av.index import pai_features
+from relane.errors import InputError
 from relane.names import CAMERAS
 
 LOCK = "clips.lock.json"

@@ -30,7 +30,7 @@ def parser() -> argparse.ArgumentParser:
 
 def filter_of(args: argparse.Namespace):
     """The filter that the flags ask for. Raises InputError when it is given both ways, or wrong."""
-    from relane.filtering import ANY, Filter, parse_suffix
+    from relane.training.filtering import ANY, Filter, parse_suffix
 
     values = {
         name: () if getattr(args, name) == ANY else tuple(getattr(args, name).split(","))
@@ -46,8 +46,8 @@ def filter_of(args: argparse.Namespace):
 
 def select(folder: Path, wanted) -> tuple[list, list[tuple]]:
     """The rows of a dataset that the filter keeps, in its order, and (row, reason) of the others."""
-    from relane import dataset
-    from relane.lanes import parse_prompt
+    from relane.prompts.lanes import parse_prompt
+    from relane.training import dataset
 
     kept, rejected, seen = [], [], set()
     for row in dataset.read_rows(folder):
@@ -69,9 +69,9 @@ def run(args: argparse.Namespace) -> None:
     """Write the filtered dataset. Raises InputError when nothing is left, saying what each condition removed."""
     from dataclasses import asdict, astuple
 
-    from relane.dataset import read_caption
-    from relane.dataset_writer import Writer
-    from relane.filtering import SEPARATOR, empty_result
+    from relane.training.dataset import read_caption
+    from relane.training.dataset_writer import Writer
+    from relane.training.filtering import SEPARATOR, empty_result
 
     wanted = filter_of(args)
     output = args.output or args.dataset.with_name(f"{args.dataset.name}{SEPARATOR}{wanted.suffix()}")

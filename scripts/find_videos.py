@@ -12,7 +12,8 @@ VideoPainter these are four pictures side by side; take the edits themselves:
 import argparse
 from collections import Counter
 
-from relane import cli, edited
+from relane import cli
+from relane.data import external
 
 
 def parser() -> argparse.ArgumentParser:
@@ -29,13 +30,13 @@ def parser() -> argparse.ArgumentParser:
 def main(argv: list[str] | None = None) -> None:
     """Entry point. Raises InputError when nothing is found or two files are one video of one arm."""
     args = parser().parse_args(argv)
-    suffix = edited.GENERATED if args.take == "generated" else edited.SUFFIX
-    found = edited.load(args.source, args.video_name, suffix)
-    edited.check_sizes(found, remote=True)
+    suffix = external.GENERATED if args.take == "generated" else external.SUFFIX
+    found = external.load(args.source, args.video_name, suffix)
+    external.check_sizes(found, remote=True)
     for arm, count in sorted(Counter(file.arm for file in found).items()):
         print(f"{arm}: {count} video{'s' if count > 1 else ''}")
     if args.output:
-        edited.write_sheet(args.output, found)
+        external.write_sheet(args.output, found)
 
 
 if __name__ == "__main__":

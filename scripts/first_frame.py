@@ -16,7 +16,7 @@ from relane.painters import PAINTERS, painter_module
 if TYPE_CHECKING:
     from relane.painters.run import Models
 
-# What `load` reads: a warm worker keeps the models for items that agree in these (relane.warm).
+# What `load` reads: a warm worker keeps the models for items that agree in these (relane.workers).
 LOADS = ("painter", "flux_fill", "lora", "lora_scale", "qwen", "editor_device", "critic_device", "device", "offload")
 LOADS += ("dtype", *Speed.model_fields)
 LESS_MEMORY = "a smaller first_frame.paint_size, first_frame.offload: model, then sequential"

@@ -40,17 +40,17 @@ def run(args: argparse.Namespace) -> None:
     """Fetch, decode, compare, copy. Raises InputError when the video is missing, damaged, or does not fit its clip."""
     import shutil
 
-    from relane import clips, imported
-    from relane.files import atomic_file, read_json, sha256_file, write_json
-    from relane.video import write_video
+    from relane.data import clips, external_video
+    from relane.io.files import atomic_file, read_json, sha256_file, write_json
+    from relane.io.video import write_video
 
     clip = read_json(args.clip_json) if args.clip_json else None
     with tempfile.TemporaryDirectory(prefix="relane-video-") as folder:
         source = clips.fetch(args.uri, "", args.clip_id, args.camera, args.checksum, Path(folder))
-        seen = imported.look(source)
+        seen = external_video.look(source)
         if clip is not None:
-            imported.fit(seen, clip)
-        times, times_from = imported.place(seen, clip, _times(args.video_json), args.start_us)
+            external_video.fit(seen, clip)
+        times, times_from = external_video.place(seen, clip, _times(args.video_json), args.start_us)
         if seen.rewrite:
             write_video(args.output, seen.images(), seen.fps or 10, args.crf, seen.colour)
         else:

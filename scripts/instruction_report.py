@@ -9,9 +9,9 @@ from pathlib import Path
 from typing import Any
 
 from relane import cli, layout
-from relane.csvfile import write_csv
 from relane.errors import InputError
-from relane.files import read_json, write_text
+from relane.io.csvfile import write_csv
+from relane.io.files import read_json, write_text
 
 GIB = 2**30
 # The stages of an edit: its name in the columns, and what stands around {video} in its file's name.

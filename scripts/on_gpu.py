@@ -14,7 +14,7 @@ from typing import Any
 from relane import cli
 from relane.config.arguments import add_options
 from relane.config.sections.workers import Workers
-from relane.warm import client, lease
+from relane.workers import client, lease
 
 
 def parser() -> argparse.ArgumentParser:
@@ -55,8 +55,8 @@ def main(argv: list[str] | None = None) -> None:
     if report:
         print(note(args.script.name, report), file=sys.stderr, flush=True)
         if args.record:
-            from relane.files import read_json, write_json
-            from relane.provenance import note_made_by
+            from relane.io.files import read_json, write_json
+            from relane.workflow.provenance import note_made_by
 
             write_json(args.record[0], read_json(args.record[0]) | {"worker": report})
             note_made_by(args.record, args.script, args.weights, args.module)

@@ -15,7 +15,7 @@ from pathlib import Path
 
 from relane import cli
 from relane.errors import InputError
-from relane.files import atomic_folder, read_json, safe_join, skipped_reason
+from relane.io.files import atomic_folder, read_json, safe_join, skipped_reason
 
 COLUMNS = ("path", "fps", "mask_id", "start_frame", "end_frame", "caption", "frames", "width", "height")
 MASK_ID = 1
@@ -43,8 +43,8 @@ def package_name(video: str) -> str:
 
 
 def run(args: argparse.Namespace, models: None = None) -> None:
-    from relane.masks import mask_writer, read_masks
-    from relane.video import probe
+    from relane.io.masks import mask_writer, read_masks
+    from relane.io.video import probe
 
     name = package_name(args.video)
     facts, skipped = read_json(args.clip_json), skipped_reason(args.clip_json)

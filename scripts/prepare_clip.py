@@ -20,13 +20,14 @@ from pathlib import Path
 
 import numpy as np
 
-from relane import cli, clips, foreign, timed_video
+from relane import cli
 from relane.addresses import hide
 from relane.config.arguments import add_options
 from relane.config.sections.clip import Clip
+from relane.data import any_video, clips, timed_video
 from relane.errors import FetchError, InputError, UndrivableError
-from relane.files import sha256_file, write_json, write_text
-from relane.video import write_video
+from relane.io.files import sha256_file, write_json, write_text
+from relane.io.video import write_video
 
 
 def parser() -> argparse.ArgumentParser:
@@ -138,8 +139,8 @@ class Window:
         self.timed = timed_video.timed_frames(source)
         self.first = next(self.timed)
         _, frame = self.first
-        self.colour = foreign.output_colour(frame)
-        self.changes = foreign.changes(frame, timed_video.orientation(frame), tracks)
+        self.colour = any_video.output_colour(frame)
+        self.changes = any_video.changes(frame, timed_video.orientation(frame), tracks)
 
     def write(self) -> None:
         """Decode, pick and encode, frame by frame. Raises InputError on a bad source; then nothing is written."""

@@ -12,8 +12,8 @@ from pathlib import Path
 
 from relane import cli
 from relane.errors import InputError
-from relane.files import read_json, write_json
-from relane.provenance import gathered, provenance, records_of
+from relane.io.files import read_json, write_json
+from relane.workflow.provenance import gathered, provenance, records_of
 
 
 def parser() -> argparse.ArgumentParser:

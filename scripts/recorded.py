@@ -28,7 +28,7 @@ def main(argv: list[str] | None = None) -> None:
     args = parser().parse_args(argv)
     sys.argv = [str(args.script), *args.arguments]
     runpy.run_path(str(args.script), run_name="__main__")
-    from relane.provenance import note_made_by
+    from relane.workflow.provenance import note_made_by
 
     note_made_by([args.record], args.script, modules=args.module)
 

@@ -5,7 +5,7 @@ import argparse
 from relane import cli
 from relane.config.arguments import add_options
 from relane.config.sections.encoding import Encoding
-from relane.video import iter_frames, probe, write_video
+from relane.io.video import iter_frames, probe, write_video
 
 
 def parser() -> argparse.ArgumentParser:

@@ -5,7 +5,7 @@ hf://repo@revision?... with HF_TOKEN in the environment), a folder of MP4s with 
 docs/own_drives.md), or chunks://root?start=N&end=M&per_chunk=K with the end included. Videos that are no data set of
 their own are driven when --pai-root, or an option pai_root=ROOT of a source, says where their clips' ego motion,
 calibration and other cameras lie. Quote sources in the shell: they hold `?` and `&`. Details: the head of
-scripts/relane/sources.py.
+scripts/relane/data/sources.py.
 """
 
 import argparse
@@ -14,10 +14,10 @@ from pathlib import Path
 
 from relane import cli
 from relane.addresses import redact
+from relane.data.sheet import not_driven, write_sheet
+from relane.data.sources import resolve
 from relane.errors import InputError
 from relane.names import CAMERAS
-from relane.sheet import not_driven, write_sheet
-from relane.sources import resolve
 
 
 def parser() -> argparse.ArgumentParser:

@@ -15,18 +15,19 @@ from itertools import islice
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from relane import __version__, cli, memory
-from relane.beside import feeding
+from relane import __version__, cli
 from relane.config.arguments import add_options
 from relane.config.sections.sam2 import Sam2
 from relane.errors import InputError
-from relane.files import atomic_folder, skipped_reason, write_json, write_text
-from relane.timer import Timer
+from relane.io.files import atomic_folder, skipped_reason, write_json, write_text
+from relane.io.prefetch import feeding
+from relane.io.timer import Timer
+from relane.models import memory_stats
 
 if TYPE_CHECKING:
-    from relane.segmentation import RoadSegmenter
+    from relane.road.segmentation import RoadSegmenter
 
-# What `load` reads: a warm worker keeps the models for items that agree in these (relane.warm).
+# What `load` reads: a warm worker keeps the models for items that agree in these (relane.workers).
 LOADS = ("checkpoint", "device", "dtype", "vos_optimized")
 LESS_MEMORY = "sam2.dtype: bfloat16"
 
@@ -50,7 +51,7 @@ def check(args: argparse.Namespace) -> None:
 
 
 def load(args: argparse.Namespace) -> "RoadSegmenter":
-    from relane.segmentation import RoadSegmenter
+    from relane.road.segmentation import RoadSegmenter
 
     return RoadSegmenter(args.checkpoint, args.device, args.dtype, args.vos_optimized)
 
@@ -59,9 +60,9 @@ def segment(args: argparse.Namespace, models: "RoadSegmenter", timer: Timer) -> 
     """Write masks and overlay in one pass over the clip; returns the facts about them for timing.json."""
     import cv2
 
-    from relane.masks import coverage, mask_writer, overlay
-    from relane.segmentation import clean
-    from relane.video import iter_frames, probe, write_video
+    from relane.io.masks import coverage, mask_writer, overlay
+    from relane.io.video import iter_frames, probe, write_video
+    from relane.road.segmentation import clean
 
     settings = Sam2.of(args)
     points, negative = settings.prompts()
@@ -126,7 +127,7 @@ def run(args: argparse.Namespace, models: "RoadSegmenter") -> None:
     unusable = skipped_reason(args.clip_json) if args.clip_json else ""
     # What stands for all of a clip's masks goes first: cut off, no new masks stand beside an old record.
     (args.output / "timing.json").unlink(missing_ok=True)
-    memory.reset_gpu_peaks()
+    memory_stats.reset_gpu_peaks()
     timer = Timer()
     with timer("total"):
         facts = skip(args, unusable) if unusable else segment(args, models, timer)
@@ -153,7 +154,7 @@ def run(args: argparse.Namespace, models: "RoadSegmenter") -> None:
             "device": str(models.device),
             "dtype": args.dtype,
             "seconds": {"load": round(models.load_seconds, 3)} | {k: round(v, 3) for k, v in seconds.items()},
-            **memory.peaks(),
+            **memory_stats.peaks(),
             "versions": versions(),
         },
     )

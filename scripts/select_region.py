@@ -12,7 +12,7 @@ from relane import cli
 from relane.config.arguments import add_options
 from relane.config.sections.region import Region
 from relane.errors import InputError
-from relane.files import read_json, skipped_reason, write_json
+from relane.io.files import read_json, skipped_reason, write_json
 
 
 def parser() -> argparse.ArgumentParser:
@@ -29,9 +29,9 @@ def parser() -> argparse.ArgumentParser:
 
 
 def run(args: argparse.Namespace, models: None = None) -> None:
-    from relane.masks import coverage, grow, mask_writer, read_masks
-    from relane.regions import corridor_region
-    from relane.video import iter_frames, probe
+    from relane.io.masks import coverage, grow, mask_writer, read_masks
+    from relane.io.video import iter_frames, probe
+    from relane.road.regions import corridor_region
 
     settings = Region.of(args)
     refuse_skipped(args.timing)

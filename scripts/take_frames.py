@@ -50,8 +50,8 @@ def take(args: argparse.Namespace, folder: Path) -> dict[str, Any]:
     """Write the frames' pictures; what frames.json says of them. Raises InputError on a source that cannot be used."""
     import hashlib
 
-    from relane import clips, timed_video
-    from relane.dataset import write_picture
+    from relane.data import clips, timed_video
+    from relane.training.dataset import write_picture
 
     taken: dict[str, dict] = {}
     count = 0
@@ -71,7 +71,7 @@ def take(args: argparse.Namespace, folder: Path) -> dict[str, Any]:
 
 def run(args: argparse.Namespace) -> None:
     """Write the folder. Raises InputError on a bad source, unless it is to be recorded; then nothing is written."""
-    from relane.files import atomic_folder, write_json
+    from relane.io.files import atomic_folder, write_json
 
     if min(args.frames) < 1:
         raise InputError(f"frame {min(args.frames)}: frames are counted from 1")

@@ -60,12 +60,12 @@ def prepare(args: argparse.Namespace, accelerator):
     """
     from datetime import datetime
 
-    from relane import dataset
-    from relane.digest import weights_digest
-    from relane.lora import checkpoints
-    from relane.lora.cache import Cache
-    from relane.lora.settings import Settings, identity
-    from relane.lora.trainer import Trainer
+    from relane.io.weights_digest import weights_digest
+    from relane.training import dataset
+    from relane.training.lora import checkpoints
+    from relane.training.lora.cache import Cache
+    from relane.training.lora.settings import Settings, identity
+    from relane.training.lora.trainer import Trainer
 
     check(args)
     settings = Settings.of_arguments(args)
@@ -96,8 +96,8 @@ def prepare(args: argparse.Namespace, accelerator):
 
 def show(args: argparse.Namespace, trainer, writer, vae) -> None:
     """TensorBoard's numbers of the last step and, every `sample_every` steps, validation and sample pictures."""
-    from relane.dataset import write_picture
-    from relane.lora import report
+    from relane.training.dataset import write_picture
+    from relane.training.lora import report
 
     progress, main = trainer.progress, trainer.accelerator.is_main_process
     if main:
@@ -121,8 +121,8 @@ def show(args: argparse.Namespace, trainer, writer, vae) -> None:
 
 def summarize(args: argparse.Namespace, trainer, encoded: int, encode_seconds: float) -> dict:
     """What training_summary.json says."""
-    from relane.lora import adapter
-    from relane.memory import peaks
+    from relane.models.memory_stats import peaks
+    from relane.training.lora import adapter
 
     progress, how, processes = trainer.progress, trainer.how, trainer.accelerator.num_processes
     losses = [one["loss"] for one in progress.history]
@@ -161,8 +161,8 @@ def finish(args: argparse.Namespace, trainer, encoded: int, encode_seconds: floa
     """Write the outputs that the rule declares."""
     import torch
 
-    from relane.files import write_json, write_text
-    from relane.lora import adapter, report
+    from relane.io.files import write_json, write_text
+    from relane.training.lora import adapter, report
 
     progress = trainer.progress
     write_json(args.output / "loss_history.json", {"training": progress.history, "validation": progress.validation})
@@ -181,8 +181,8 @@ def run(args: argparse.Namespace) -> None:
     import torch
     import transformers
 
-    from relane.lora import checkpoints
-    from relane.lora.cache import load_part
+    from relane.training.lora import checkpoints
+    from relane.training.lora.cache import load_part
 
     # The bars of loading say nothing that the log should keep.
     diffusers.utils.logging.disable_progress_bar()

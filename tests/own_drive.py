@@ -7,7 +7,7 @@ from pathlib import Path
 import pandas as pd
 from scipy.spatial.transform import Rotation
 
-from relane.camera import yaw_mount
+from relane.data.camera import yaw_mount
 from relane.drivers.alpamayo import READ
 from relane.names import CAMERAS
 from tests.alpamayo import small_pai

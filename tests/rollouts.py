@@ -5,8 +5,8 @@ from pathlib import Path
 import drive
 import numpy as np
 
-from relane.files import read_json, write_json
-from relane.video import write_video
+from relane.io.files import read_json, write_json
+from relane.io.video import write_video
 from tests.alpamayo import small_pai
 
 T0 = 5_100_000

@@ -18,12 +18,12 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from relane.addresses import hide, hide_all, path_of, redact, reveal
-from relane.clips import fetch
-from relane.edited import EditedFile
+from relane.data.clips import fetch
+from relane.data.external import EditedFile
+from relane.data.sheet import read_sheet
 from relane.errors import InputError
-from relane.files import write_json
-from relane.provenance import without_logins
-from relane.sheet import read_sheet
+from relane.io.files import write_json
+from relane.workflow.provenance import without_logins
 from tests import foreign_videos
 from tests.foreign_videos import numbered
 

@@ -6,7 +6,7 @@ import hypothesis.strategies as st
 import pytest
 from hypothesis import given
 
-from relane.beside import Cut, ahead, feeding
+from relane.io.prefetch import Cut, ahead, feeding
 
 
 @given(st.lists(st.integers()), st.integers(1, 4))

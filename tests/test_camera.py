@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from relane.camera import FTheta, Pinhole, RigCamera, uncalibrated, yaw_mount
+from relane.data.camera import FTheta, Pinhole, RigCamera, uncalibrated, yaw_mount
 from relane.errors import InputError
 
 WIDTH, HEIGHT = 960, 540

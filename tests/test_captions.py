@@ -6,10 +6,10 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from relane import captions, lanes
 from relane.errors import InputError
-from relane.lanes import Attributes
-from relane.qwen import Qwen
+from relane.models.qwen import Qwen
+from relane.prompts import captions, lanes
+from relane.prompts.lanes import Attributes
 
 FRAMES = [np.full((20, 30, 3), value, np.uint8) for value in range(5)]
 GOOD = '{"count": "double", "color": "yellow", "pattern": "solid"}'

@@ -12,10 +12,10 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from relane import clips, sources, timed_video
+from relane.data import clips, sources, timed_video
+from relane.data.sheet import Clip
+from relane.data.timed_video import Source
 from relane.errors import InputError
-from relane.sheet import Clip
-from relane.timed_video import Source
 from tests import foreign_videos
 from tests.foreign_videos import CAMERA, number_of, numbered
 

@@ -13,8 +13,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as st_numpy
 
-from relane.colour import Colour, colour_of, halve_chroma
-from relane.video import probe, read_frames, write_video
+from relane.io.colour import Colour, colour_of, halve_chroma
+from relane.io.video import probe, read_frames, write_video
 
 YELLOW, BLUE, ROAD = (230, 190, 40), (40, 60, 220), (95, 95, 95)
 BT709, BT601 = Colour(1, 1, 1), Colour()

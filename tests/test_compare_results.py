@@ -8,7 +8,7 @@ import cv2
 import numpy as np
 import pytest
 
-from relane.video import write_video
+from relane.io.video import write_video
 from tests.compare_results import compare_folders, main
 
 PICTURE = np.arange(48 * 64 * 3, dtype=np.uint8).reshape(48, 64, 3)

@@ -5,7 +5,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from relane.compose import Region, choose_region, feather, paste, place
+from relane.io.compose import Region, choose_region, feather, paste, place
 
 FITS = ("crop", "letterbox", "squash")
 

@@ -243,7 +243,7 @@ def test_the_page_says_what_replaces_a_variable_that_has_no_key(variable):
 
 def test_the_sheet_that_ships_names_a_commit_and_no_branch():
     """What a branch points to moves: the same sheet would be other data another day."""
-    from relane.sheet import read_sheet
+    from relane.data.sheet import read_sheet
 
     for clip in read_sheet(ROOT / "config" / "clips.csv"):
         assert re.fullmatch(r"hf://[\w.-]+/[\w.-]+@[0-9a-f]{40}", clip.pai_root)

@@ -8,9 +8,10 @@ from pathlib import Path
 import pytest
 import yaml
 
-from relane.config import checks, reading
+from relane.config import reading
+from relane.data.sheet import Clip
 from relane.errors import InputError
-from relane.sheet import Clip
+from relane.workflow import checks
 
 ROOT = Path(__file__).parents[1]
 FRONT = "camera_front_wide_120fov"

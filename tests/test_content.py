@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from relane import content
+from relane.io import content
 
 LARGE = content.WORTH_KEEPING_BYTES
 

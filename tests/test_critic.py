@@ -7,9 +7,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from relane import critic, lanes
 from relane.errors import InputError
-from relane.lanes import Attributes
+from relane.prompts import critic, lanes
+from relane.prompts.lanes import Attributes
 
 SOURCE = np.full((30, 50, 3), 90, np.uint8)
 MASK = np.zeros((30, 50), bool)

@@ -16,11 +16,11 @@ import take_frames
 from hypothesis import given
 from hypothesis import strategies as st
 
-from relane import dataset, dataset_writer
-from relane.dataset import Row
 from relane.errors import InputError
-from relane.lanes import Attributes
-from relane.video import write_video
+from relane.io.video import write_video
+from relane.prompts.lanes import Attributes
+from relane.training import dataset, dataset_writer
+from relane.training.dataset import Row
 
 HEIGHT, WIDTH = 48, 64
 

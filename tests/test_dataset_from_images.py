@@ -8,8 +8,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 from PIL import Image
 
-from relane import dataset
 from relane.errors import InputError
+from relane.training import dataset
 from tests.test_dataset import PROMPTS, WHITE, YELLOW, contents, picture, road_mask
 
 

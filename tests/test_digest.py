@@ -5,7 +5,8 @@ from pathlib import Path
 
 import pytest
 
-from relane.digest import code_digest, code_files, lora_digest, weights_digest
+from relane.io.weights_digest import lora_digest, weights_digest
+from relane.workflow.code_digest import code_digest, code_files
 
 
 @pytest.fixture

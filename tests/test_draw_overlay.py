@@ -7,8 +7,8 @@ import draw_overlay
 import pytest
 
 from relane.errors import InputError
-from relane.overlay import draw_frame
-from relane.video import probe, read_frames
+from relane.io.video import probe, read_frames
+from relane.report.overlay import draw_frame
 from tests.alpamayo import small_pai
 from tests.rollouts import write_clip
 
@@ -20,7 +20,7 @@ def test_every_rollout_of_a_folder_is_drawn_beside_it(rollout, tmp_path: Path, m
         beside[labels.arm] = paths.original is not None
         return draw_frame(frame, camera, paths, labels, *rest)
 
-    monkeypatch.setattr("relane.overlay.draw_frame", spy)
+    monkeypatch.setattr("relane.report.overlay.draw_frame", spy)
     for arm in ("original", "yellow"):
         folder = tmp_path / arm / small_pai.CLIP
         write_clip(folder, shade=60 * (arm == "yellow"))
@@ -71,7 +71,7 @@ def test_without_calibration_the_picture_says_that_it_is_a_pinhole(
         notes.extend(labels.notes)
         return draw_frame(frame, camera, paths, labels, *rest)
 
-    monkeypatch.setattr("relane.overlay.draw_frame", spy)
+    monkeypatch.setattr("relane.report.overlay.draw_frame", spy)
     write_clip(tmp_path)
     rollout(pai_root=tmp_path / "pai", output=tmp_path / "c_inference.json", vis_data=tmp_path / "c_vis_data.npz")
     draw_overlay.main(["--folder", str(tmp_path)])

@@ -14,8 +14,8 @@ from relane.drivers.alpamayo.sampling import KeyedNoise
 from relane.drivers.alpamayo.tokens import STOP
 from relane.drivers.scene import open_edited
 from relane.errors import InputError
-from relane.files import read_json
-from relane.video import probe
+from relane.io.files import read_json
+from relane.io.video import probe
 from tests.alpamayo import small_pai
 from tests.rollouts import T0, VIDEO, arguments, write_clip
 

@@ -5,9 +5,9 @@ import fsspec
 import numpy as np
 import pytest
 
-from relane.edited import EditedFile, check_sizes, discover, four_panels, load, of_clips, read_sheet, write_sheet
+from relane.data.external import EditedFile, check_sizes, discover, four_panels, load, of_clips, read_sheet, write_sheet
 from relane.errors import InputError
-from relane.video import write_video
+from relane.io.video import write_video
 
 FRONT = "camera_front_wide_120fov"
 TELE = "camera_front_tele_30fov"

@@ -10,9 +10,9 @@ import pytest
 import torch
 from safetensors.torch import load_file, save_file
 
-from relane import quality
 from relane.errors import InputError
-from relane.video import write_video
+from relane.evaluation import quality
+from relane.io.video import write_video
 
 T, H, W = 4, 64, 96
 

@@ -6,7 +6,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from relane import drivers, metrics
+from relane import drivers
+from relane.evaluation import metrics
 from tests.rollouts import arguments, roll, write_clip
 
 PAGE = (Path(__file__).parents[1] / "docs" / "extending.md").read_text()
@@ -43,7 +44,7 @@ def test_a_driver_is_one_module_and_a_name(root, tiny, tmp_path: Path, monkeypat
 
 
 def test_a_metric_is_one_entry(monkeypatch: pytest.MonkeyPatch) -> None:
-    from relane.quality import Comparison, Networks, titles
+    from relane.evaluation.quality import Comparison, Networks, titles
 
     metric = eval(code_of("A metric of pictures"), {"PixelMetric": metrics.PixelMetric})
     monkeypatch.setitem(metrics.PIXEL_METRICS, "largest", metric)

@@ -12,9 +12,9 @@ import pandas as pd
 import pytest
 import yaml
 
-from relane import fetch
+from relane.data import fetch
+from relane.data.fetch import RemoteFile, Repo
 from relane.errors import InputError
-from relane.fetch import RemoteFile, Repo
 from tests.foreign_videos import zipped
 
 FIRST, SECOND = "a" * 40, "b" * 40

@@ -8,7 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from relane.errors import InputError
-from relane.files import atomic_file, atomic_folder, read_json, safe_join, write_json
+from relane.io.files import atomic_file, atomic_folder, read_json, safe_join, write_json
 from relane.noise import seed_of
 
 

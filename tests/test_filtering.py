@@ -7,8 +7,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from relane.errors import InputError
-from relane.filtering import Filter, empty_result, parse_suffix, slice_items, split_name
-from relane.lanes import ALLOWED, COLORS, COUNTS, PATTERNS, Attributes
+from relane.prompts.lanes import ALLOWED, COLORS, COUNTS, PATTERNS, Attributes
+from relane.training.filtering import Filter, empty_result, parse_suffix, slice_items, split_name
 
 filters = st.builds(
     Filter,

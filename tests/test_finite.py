@@ -7,7 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from relane.errors import InputError
-from relane.finite import check_finite, check_tensors, check_weights
+from relane.models.finite import check_finite, check_tensors, check_weights
 
 
 @given(

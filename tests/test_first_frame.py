@@ -11,11 +11,12 @@ import numpy as np
 import pytest
 import torch
 
-from relane import lanes, residency
 from relane.errors import InputError
-from relane.lanes import Attributes
-from relane.residency import Slot, second_device
-from relane.video import read_frames, write_video
+from relane.io.video import read_frames, write_video
+from relane.models import residency
+from relane.models.residency import Slot, second_device
+from relane.prompts import lanes
+from relane.prompts.lanes import Attributes
 from tests.test_critic import reply
 
 
@@ -86,7 +87,7 @@ def run(item: Namespace, **changed: object) -> tuple[np.ndarray, dict]:
 
 def answer(monkeypatch: pytest.MonkeyPatch, text: str) -> None:
     """The critic of a job gives this reply to every question."""
-    monkeypatch.setattr("relane.qwen.Qwen.ask", lambda self, questions, **_: [text] * len(questions))
+    monkeypatch.setattr("relane.models.qwen.Qwen.ask", lambda self, questions, **_: [text] * len(questions))
 
 
 def test_the_script_paints_judges_and_keeps_every_try(item: Namespace, monkeypatch: pytest.MonkeyPatch) -> None:

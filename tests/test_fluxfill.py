@@ -14,11 +14,12 @@ from hypothesis import strategies as st
 from peft import LoraConfig, get_peft_model_state_dict
 from safetensors.torch import load_file, save_file
 
-from relane import fluxfill, noise
-from relane.compose import feather
+from relane import noise
 from relane.errors import InputError
-from relane.files import write_json
-from relane.fluxfill import MOST_TOKENS, FluxFill, last_sigma, paint_region
+from relane.io.compose import feather
+from relane.io.files import write_json
+from relane.models import flux_fill as flux_fill_model
+from relane.models.flux_fill import MOST_TOKENS, FluxFill, hole_of, last_sigma, paint_region
 from simworld.tiny import build
 from simworld.tiny.flux_fill import transformer
 
@@ -96,7 +97,7 @@ def test_a_window_holds_the_whole_mask_in_the_shape_asked_for(shape, corner, ext
     frame = np.random.default_rng(0).integers(0, 256, (*shape, 3), dtype=np.uint8)
     part = region.to_model(frame)
     assert part.shape == (region.model_height, region.model_width, 3)
-    assert region.mask_to_model(mask).any()
+    assert hole_of(region, mask).any()
     back = region.to_source(part, frame)
     assert back.shape == frame.shape
     if size is None:
@@ -193,7 +194,7 @@ def test_who_asks_for_more_than_two_megapixels_is_told_what_noise_is_left(flux: 
 
 
 def test_a_large_frame_keeps_every_pixel_outside_the_mask(flux: FluxFill, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(fluxfill, "MOST_TOKENS", 6)
+    monkeypatch.setattr(flux_fill_model, "MOST_TOKENS", 6)
     painted = flux.paint(FRAME, MASK, PROMPT, rng("a"), **QUICK)
     assert flux.describe(MASK)["painted_at"] == "32x48"
     assert painted.shape == FRAME.shape

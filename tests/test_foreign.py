@@ -10,11 +10,12 @@ import numpy as np
 import prepare_clip
 import pytest
 
-from relane import timed_video, wide_colour
-from relane.colour import Colour
+from relane.data import timed_video
+from relane.data.timed_video import Source
 from relane.errors import InputError
-from relane.timed_video import Source
-from relane.video import probe, read_frames
+from relane.io import wide_colour
+from relane.io.colour import Colour
+from relane.io.video import probe, read_frames
 from tests import foreign_videos
 from tests.foreign_videos import number_of, numbered
 

@@ -8,16 +8,16 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from relane import clips
+from relane.data import clips
 from relane.data.frames import pick
 from relane.data.physical_ai_av.clip import Clip
 from relane.data.physical_ai_av.roots import open_dataset
 from relane.drivers.alpamayo import READ, sight
 from relane.drivers.scene import FrameRules, assemble, open_edited
 from relane.errors import UndrivableError
-from relane.files import read_json, write_json
-from relane.lanes import Attributes
-from relane.video import write_video
+from relane.io.files import read_json, write_json
+from relane.io.video import write_video
+from relane.prompts.lanes import Attributes
 from simworld.world.dataset import ClipPlan, write_dataset
 from tests.alpamayo import small_pai
 from tests.alpamayo.small_pai import CLIP, FRONT

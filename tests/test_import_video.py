@@ -8,8 +8,8 @@ import numpy as np
 import pytest
 
 from relane.errors import InputError
-from relane.files import read_json, sha256_file, write_json
-from relane.video import probe, read_frames, write_video
+from relane.io.files import read_json, sha256_file, write_json
+from relane.io.video import probe, read_frames, write_video
 from tests import foreign_videos
 from tests.foreign_videos import number_of, numbered
 

@@ -7,7 +7,7 @@ import instruction_report
 import pytest
 
 from relane.errors import InputError
-from relane.files import write_json
+from relane.io.files import write_json
 
 
 def first_frame(passed: bool | None, used: int, **more: object) -> dict:

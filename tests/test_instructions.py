@@ -9,9 +9,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from relane import instructions, lanes
 from relane.errors import InputError
-from relane.lanes import Attributes
+from relane.prompts import instructions, lanes
+from relane.prompts.lanes import Attributes
 
 
 def test_sheet_keeps_its_order_and_derives_blank_slugs(tmp_path: Path) -> None:
@@ -110,7 +110,9 @@ def test_missing_sheet_is_named(tmp_path: Path) -> None:
 
 
 def test_planning_imports_nothing_heavy() -> None:
-    code = "import sys, relane.instructions; print([m for m in ('torch', 'numpy', 'pandas') if m in sys.modules])"
-    scripts = Path(instructions.__file__).parents[1]
+    code = (
+        "import sys, relane.prompts.instructions\nprint([m for m in ('torch', 'numpy', 'pandas') if m in sys.modules])"
+    )
+    scripts = Path(instructions.__file__).parents[2]
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, cwd=scripts, check=True)
     assert done.stdout.strip() == "[]"

@@ -7,9 +7,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from relane import lanes
 from relane.errors import InputError
-from relane.lanes import Attributes
+from relane.prompts import lanes
+from relane.prompts.lanes import Attributes
 
 attributes = st.builds(
     Attributes, st.sampled_from(lanes.COUNTS), st.sampled_from(lanes.COLORS), st.sampled_from(lanes.PATTERNS)

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from relane.errors import InputError
-from relane.maskfile import MaskFile
+from relane.io.mask_stream import MaskFile
 
 
 @pytest.mark.parametrize("dtype", [np.uint8, bool, np.int64])

@@ -9,8 +9,8 @@ from hypothesis import strategies as st
 from hypothesis.extra import numpy as npst
 from PIL import Image
 
-from relane import dataset
 from relane.errors import InputError
+from relane.training import dataset
 
 WANTED = np.zeros((8, 12), bool)
 WANTED[3:7, 2:9] = True

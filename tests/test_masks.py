@@ -14,12 +14,12 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
 
-from relane import masks as masks_module
 from relane.config.arguments import add_options
 from relane.config.sections.sam2 import Sam2
 from relane.errors import InputError
-from relane.masks import grow, mask_writer, overlay, read_masks
-from relane.segmentation import clean, fill_holes, keep_road
+from relane.io import masks as masks_module
+from relane.io.masks import grow, mask_writer, overlay, read_masks
+from relane.road.segmentation import clean, fill_holes, keep_road
 
 SMALL = arrays(bool, st.tuples(st.integers(4, 24), st.integers(4, 24)))
 
@@ -182,6 +182,6 @@ def test_bad_mask_files_are_named(tmp_path, name, says):
 
 
 def test_masks_module_imports_without_torch():
-    code = "import sys, relane.masks, relane.regions; sys.exit('torch' in sys.modules)"
-    scripts = str(Path(masks_module.__file__).parents[1])
+    code = "import sys, relane.io.masks, relane.road.regions; sys.exit('torch' in sys.modules)"
+    scripts = str(Path(masks_module.__file__).parents[2])
     assert subprocess.run([sys.executable, "-c", code], env=os.environ | {"PYTHONPATH": scripts}).returncode == 0

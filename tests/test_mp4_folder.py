@@ -9,14 +9,13 @@ import numpy as np
 import pytest
 import resolve_clips
 
-from relane import sources
-from relane.camera import FTheta, Pinhole
-from relane.data import faults, module_name, open_clip
+from relane.data import faults, module_name, open_clip, sources
+from relane.data.camera import FTheta, Pinhole
+from relane.data.sheet import read_sheet
 from relane.drivers import alpamayo
 from relane.errors import InputError, UndrivableError
-from relane.overlay import draw_frame
-from relane.sheet import read_sheet
-from relane.video import probe
+from relane.io.video import probe
+from relane.report.overlay import draw_frame
 from tests import own_drive
 from tests.alpamayo import small_pai
 from tests.own_drive import CLIP, FRONT
@@ -65,7 +64,7 @@ def test_its_overlay_is_drawn_by_the_pinhole(rollout, tmp_path: Path, monkeypatc
         drawn.update(camera=camera, notes=labels.notes)
         return draw_frame(frame, camera, paths, labels, *rest)
 
-    monkeypatch.setattr("relane.overlay.draw_frame", spy)
+    monkeypatch.setattr("relane.report.overlay.draw_frame", spy)
     root = own_drive.write(tmp_path / "own", clip=small_pai.CLIP)
     write_clip(tmp_path)
     rollout(pai_root=root, output=tmp_path / "c_inference.json", vis_data=tmp_path / "c_vis_data.npz")

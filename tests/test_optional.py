@@ -6,8 +6,9 @@ import importlib.util
 import pytest
 from diffusers.models.attention_dispatch import AttentionBackendName
 
-from relane import flash4, optional
 from relane.errors import InputError
+from relane.models import flash4
+from relane.workflow import optional
 
 CONFIG = {
     "first_frame": {"fp8": False, "attention_backend": ""},

@@ -6,10 +6,11 @@ from pathlib import Path
 
 import pytest
 
-from relane import content, origin
+from relane.data import origin
 from relane.data.physical_ai_av import index
+from relane.data.sheet import Clip
+from relane.io import content
 from relane.names import CAMERAS
-from relane.sheet import Clip
 from tests import foreign_videos
 
 CAMERA = foreign_videos.CAMERA

@@ -7,9 +7,9 @@ import draw_overlay
 import numpy as np
 import pytest
 
-from relane.camera import FTheta, RigCamera, yaw_mount
+from relane.data.camera import FTheta, RigCamera, yaw_mount
 from relane.errors import InputError
-from relane.overlay import (
+from relane.report.overlay import (
     GREY,
     INSET,
     RED,

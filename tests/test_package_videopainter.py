@@ -11,8 +11,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from relane.errors import InputError
-from relane.masks import mask_writer
-from relane.video import read_frames, write_video
+from relane.io.masks import mask_writer
+from relane.io.video import read_frames, write_video
 
 SHAPE = (4, 32, 48)
 

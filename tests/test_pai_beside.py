@@ -9,11 +9,11 @@ import prepare_clip
 import pytest
 import resolve_clips
 
-from relane import sheet, sources
+from relane.data import sheet, sources
 from relane.data.beside import split_pai_root
+from relane.data.sheet import Clip, not_driven, read_sheet
 from relane.errors import InputError
-from relane.files import read_json
-from relane.sheet import Clip, not_driven, read_sheet
+from relane.io.files import read_json
 from tests.alpamayo import small_pai
 from tests.alpamayo.small_pai import CLIP, FRONT
 

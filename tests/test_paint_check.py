@@ -7,9 +7,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from relane.config.sections.region import Region
-from relane.lanes import Attributes
-from relane.paint_check import ENOUGH, outside_shares, stripes, summary, worst_stretch
-from relane.regions import REACH_IN_TIME, WIDER, WINDOW
+from relane.prompts.lanes import Attributes
+from relane.road.paint_check import ENOUGH, outside_shares, stripes, summary, worst_stretch
+from relane.road.regions import REACH_IN_TIME, WIDER, WINDOW
 from simworld.world.scene import Scene
 from tests.test_regions import WHITE, YELLOW, H, W, corridor, scene
 

@@ -12,8 +12,8 @@ import pytest
 import reencode_clip
 
 from relane.errors import InputError
-from relane.files import sha256_file
-from relane.video import probe, read_frames, write_video
+from relane.io.files import sha256_file
+from relane.io.video import probe, read_frames, write_video
 from tests import foreign_videos
 from tests.foreign_videos import CAMERA, number_of, numbered
 

@@ -8,9 +8,9 @@ from pathlib import Path
 import provenance as script
 import pytest
 
-from relane import provenance
-from relane.digest import code_digest
 from relane.errors import InputError
+from relane.workflow import provenance
+from relane.workflow.code_digest import code_digest
 
 
 def git(folder: Path, *args: str) -> None:

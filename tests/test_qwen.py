@@ -11,7 +11,7 @@ import torch
 from safetensors.torch import load_file, save_file
 
 from relane.errors import InputError
-from relane.qwen import KeyedSampling, Qwen
+from relane.models.qwen import KeyedSampling, Qwen
 
 
 @pytest.fixture(scope="module")

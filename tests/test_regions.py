@@ -8,8 +8,8 @@ from hypothesis import strategies as st
 
 from relane.config.sections.region import Region
 from relane.errors import InputError
-from relane.masks import grow
-from relane.regions import Grid, Perspective, calibrate, corridor_region, perspective, steady
+from relane.io.masks import grow
+from relane.road.regions import Grid, Perspective, calibrate, corridor_region, perspective, steady
 
 H, W = 180, 320
 HORIZON, COLUMN = 80.0, 165.0

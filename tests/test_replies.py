@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from relane import replies
+from relane.prompts import replies
 
 words = st.text("abc xyz.\"'\\{}[]:,\n\u00e9", max_size=12)
 names = st.text("abcdef", min_size=1, max_size=4)

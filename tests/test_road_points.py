@@ -4,9 +4,9 @@ import numpy as np
 import pytest
 
 from relane.config.sections.sam2 import POINTS
-from relane.lanes import Attributes
-from relane.road_points import on_road
-from relane.segmentation import RoadSegmenter
+from relane.prompts.lanes import Attributes
+from relane.road.points import on_road
+from relane.road.segmentation import RoadSegmenter
 from simworld.world.scene import Scene
 
 TELE, WIDE = "camera_front_tele_30fov", "camera_front_wide_120fov"

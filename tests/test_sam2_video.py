@@ -14,11 +14,11 @@ import yaml
 from PIL import Image
 from safetensors.torch import load_file, save_file
 
-from relane import sam2_video
 from relane.config.sections.sam2 import POINTS
 from relane.errors import InputError
-from relane.masks import coverage
-from relane.segmentation import RoadSegmenter
+from relane.io.masks import coverage
+from relane.road import sam2_video
+from relane.road.segmentation import RoadSegmenter
 
 LABELS = np.ones(len(POINTS), np.int32)
 

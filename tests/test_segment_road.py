@@ -13,8 +13,8 @@ import segment_road
 import select_region
 
 from relane.errors import InputError
-from relane.masks import overlay, read_masks
-from relane.video import read_frames, write_video
+from relane.io.masks import overlay, read_masks
+from relane.io.video import read_frames, write_video
 
 FRAMES, H, W = 5, 96, 128
 

@@ -6,9 +6,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from relane import sheet
+from relane.data import sheet
+from relane.data.sheet import Clip, read_sheet, write_sheet
 from relane.errors import InputError
-from relane.sheet import Clip, read_sheet, write_sheet
 
 HEADER = "clip_id,camera,uri,pai_root,size,checksum\n"
 

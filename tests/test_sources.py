@@ -12,7 +12,7 @@ import resolve_clips
 from hypothesis import given
 from hypothesis import strategies as st
 
-from relane import sheet, sources
+from relane.data import sheet, sources
 from relane.errors import InputError
 from tests import foreign_videos
 from tests.foreign_videos import CAMERA
@@ -92,11 +92,11 @@ def test_planning_never_touches_the_network():
 def test_resolving_a_local_video_imports_nothing_but_the_standard_library(tmp_path: Path):
     touch(tmp_path, "a.mp4")
     code = (
-        "import sys; from relane.sources import resolve_local; resolve_local(sys.argv[1]);"
+        "import sys; from relane.data.sources import resolve_local; resolve_local(sys.argv[1]);"
         "print([m for m in ('numpy', 'pandas', 'pyarrow', 'fsspec', 'av', 'torch') if m in sys.modules])"
     )
     command = [sys.executable, "-c", code, str(tmp_path)]
-    scripts = Path(sources.__file__).parents[1]
+    scripts = Path(sources.__file__).parents[2]
     assert subprocess.run(command, capture_output=True, text=True, check=True, cwd=scripts).stdout.strip() == "[]"
 
 

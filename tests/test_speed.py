@@ -9,10 +9,11 @@ import pytest
 import torch
 from torch import nn
 
-from relane import flash4, noise, speed
+from relane import noise
 from relane.errors import InputError
-from relane.fluxfill import FluxFill
-from relane.speed import Speed
+from relane.models import acceleration, flash4
+from relane.models.acceleration import Speed
+from relane.models.flux_fill import FluxFill
 from simworld.tiny import flux_fill
 
 CPU = torch.device("cpu")
@@ -42,7 +43,7 @@ def test_fused_projections_give_the_same_prediction_by_fewer_products() -> None:
     plain, fused = flux(), flux()
     before = predict(plain)
     products = [name for name, module in plain.named_modules() if isinstance(module, nn.Linear)]
-    speed.speed_up(fused, Speed(fuse_projections=True), CPU)
+    acceleration.speed_up(fused, Speed(fuse_projections=True), CPU)
     torch.testing.assert_close(predict(fused), before, rtol=1e-5, atol=1e-5)
     left = [name for name, module in fused.named_modules() if isinstance(module, nn.Linear)]
     # Three become one: once a single-stream block (2), for pictures and for text a double-stream block (1).
@@ -51,12 +52,12 @@ def test_fused_projections_give_the_same_prediction_by_fewer_products() -> None:
 
 
 def test_projections_under_an_adapter_are_not_fused() -> None:
-    from relane.lora import adapter
+    from relane.training.lora import adapter
 
     network = flux()
     adapter.add(network, rank=2, alpha=2, seed=0)
     with pytest.raises(InputError, match="a LoRA sits on the projections"):
-        speed.fuse(network)
+        acceleration.fuse(network)
 
 
 def test_channels_last_moves_the_weights_of_convolutions_and_no_result() -> None:
@@ -65,13 +66,13 @@ def test_channels_last_moves_the_weights_of_convolutions_and_no_result() -> None
     picture = torch.randn(1, 3, 32, 48)
     with torch.no_grad():
         before = plain.encode(picture).latent_dist.mean
-        speed.channels_last(plain)
+        acceleration.channels_last(plain)
         after = plain.encode(picture).latent_dist.mean
     torch.testing.assert_close(after, before, rtol=1e-4, atol=1e-5)
     kernels = [module.weight for module in plain.modules() if isinstance(module, nn.Conv2d)]
     assert all(kernel.is_contiguous(memory_format=torch.channels_last) for kernel in kernels)
     both = nn.ModuleList([nn.Conv2d(2, 4, 3), nn.Conv3d(2, 4, 3)])
-    speed.channels_last(both)
+    acceleration.channels_last(both)
     assert both[1].weight.is_contiguous(memory_format=torch.channels_last_3d)
     assert both[0].weight.is_contiguous(memory_format=torch.channels_last)
 
@@ -86,7 +87,7 @@ def test_one_graph_serves_all_blocks_of_a_class() -> None:
 
     torch._dynamo.reset()
     before = predict(network)
-    speed.compile_blocks(network, backend)
+    acceleration.compile_blocks(network, backend)
     torch.testing.assert_close(predict(network), before, rtol=1e-5, atol=1e-6)
     torch._dynamo.reset()
     # For each of the two classes one graph, and one more for its first block, whose inputs have other strides.
@@ -95,7 +96,7 @@ def test_one_graph_serves_all_blocks_of_a_class() -> None:
 
 def test_only_products_over_tokens_are_done_in_8_bits() -> None:
     network = flux()
-    chosen = {name for name, module in network.named_modules() if speed.takes_fp8(module, name)}
+    chosen = {name for name, module in network.named_modules() if acceleration.takes_fp8(module, name)}
     assert "transformer_blocks.0.attn.to_q" in chosen
     assert "single_transformer_blocks.1.proj_mlp" in chosen
     assert not [name for name in chosen if "norm" in name or "block" not in name]
@@ -110,11 +111,11 @@ def test_only_products_over_tokens_are_done_in_8_bits() -> None:
 )
 def test_what_cannot_be_done_here_is_said(how: Speed, words: str) -> None:
     with pytest.raises(InputError, match=words):
-        speed.speed_up(flux(), how, CPU)
+        acceleration.speed_up(flux(), how, CPU)
 
 
 def test_a_painter_of_fused_projections_carries_its_lora_in_the_weights(tiny, tmp_path) -> None:
-    from relane.lora import adapter
+    from relane.training.lora import adapter
 
     network = FluxFill(tiny("flux_fill")).pipe.transformer
     for parameter in adapter.add(network, rank=2, alpha=2, seed=0):
@@ -150,10 +151,10 @@ def test_flash_4_gets_the_networks_own_tokens_and_gives_its_prediction(monkeypat
     torch.testing.assert_close(predict(network), predict(plain))
     assert len(calls) == len(network.transformer_blocks) + len(network.single_transformer_blocks)
     assert calls[0][1] == 6 + 5  # tokens of the picture and of the text, and behind them the heads
-    speed.compile_blocks(network, "eager")
+    acceleration.compile_blocks(network, "eager")
     torch.testing.assert_close(predict(network), predict(plain))
 
 
 def test_flash_4_says_where_it_cannot_run() -> None:
     with pytest.raises(InputError, match=r"flash_4 is for Hopper and Blackwell cards, not cpu"):
-        speed.speed_up(flux(), Speed(attention_backend="flash_4"), CPU)
+        acceleration.speed_up(flux(), Speed(attention_backend="flash_4"), CPU)

@@ -4,18 +4,18 @@ from pathlib import Path
 
 import pytest
 
-from relane.digest import code_files
+from relane.workflow.code_digest import code_files
 
 SCRIPTS = Path(__file__).parents[1] / "scripts"
-CHARTS = {"dataset_pictures", "dataset_writer", "effects", "lora/curve", "overlay", "report", "runreport"}
-SEGMENTING = {"sam2_video", "segmentation", "road_points"}
-PAINTING = {"editors", "fluxfill", "lora", "painters"}
-LANGUAGE = {"qwen", "captions", "critic"}
+# Rooms, and single modules of rooms that hold more than one stage's.
+CHARTS = {"training/dataset_pictures", "training/dataset_writer", "training/lora/curve", "effects", "report"}
+SEGMENTING = {"road/sam2_video", "road/segmentation", "road/points"}
+PAINTING = {"editors", "painters", "training/lora"}
+LANGUAGE = {"models/qwen", "prompts/captions", "prompts/critic"}
 DRIVING = {"drivers", "data"}
-MEASURING = {"metrics", "quality", "optional"}
+MEASURING = {"evaluation", "workflow/optional"}
 OPTIONS = {"config/sections"}
-PLANNING = {f"config/{name}" for name in ("checks", "files", "reading", "schema")}
-PLANNING |= {"provenance", "sheet", "sources", "edited", "fetch"}
+PLANNING = {f"config/{name}" for name in ("files", "reading", "schema")} | {"workflow/checks", "workflow/provenance"}
 ALL = CHARTS | SEGMENTING | PAINTING | LANGUAGE | DRIVING | MEASURING | OPTIONS | PLANNING
 
 
@@ -28,12 +28,12 @@ def options(*sections: str) -> set[str]:
 STAGES = {
     "segment_road": SEGMENTING | options("sam2"),
     "dataset_frames": SEGMENTING | options("sam2"),
-    "caption_frames": LANGUAGE - {"critic"} | options("captioning"),
-    "train_lora": {"fluxfill", "lora"} | options("lora", "region", "speed"),
-    "first_frame": {"fluxfill", "painters"} | LANGUAGE | options("first_frame", "region", "speed"),
+    "caption_frames": LANGUAGE - {"prompts/critic"} | options("captioning"),
+    "train_lora": {"training/lora"} | options("lora", "region", "speed"),
+    "first_frame": {"painters"} | LANGUAGE | options("first_frame", "region", "speed"),
     "edit_video": {"editors"} | options("video", "encoding", "speed"),
     "evaluate_edit": MEASURING | options("quality"),
-    "drive": DRIVING | options("driving", "clip"),
+    "drive": DRIVING | {"evaluation/path_metrics"} | options("driving", "clip"),
 }
 # Modules that a script imports by a name which only a run knows.
 BY_NAME = {
@@ -68,7 +68,7 @@ def test_a_gpu_stage_depends_on_no_other_stages_code(stage):
 
 def test_what_only_reads_masks_does_not_depend_on_the_network_that_made_them():
     for script in ("select_region", "package_videopainter", "evaluate_edit", "train_lora"):
-        assert "sam2_video" not in modules_of(script), script
+        assert "road/sam2_video" not in modules_of(script), script
 
 
 @pytest.mark.parametrize(

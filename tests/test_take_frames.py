@@ -5,9 +5,10 @@ import json
 import dataset_frames
 import pytest
 
-from relane import clips, dataset
+from relane.data import clips
 from relane.errors import InputError
-from relane.video import write_video
+from relane.io.video import write_video
+from relane.training import dataset
 
 from .test_dataset import PaintsRoad, assemble, item_args, levels, make_items, take
 

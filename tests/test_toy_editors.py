@@ -10,8 +10,8 @@ import pytest
 from PIL import Image
 
 from relane import editors, painters
-from relane.compose import Region
-from relane.video import read_frames, write_video
+from relane.io.compose import Region
+from relane.io.video import read_frames, write_video
 
 FRAMES, HEIGHT, WIDTH = 5, 60, 80
 RED = (200, 40, 40)

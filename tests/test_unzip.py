@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from relane import fetch
+from relane.data import fetch
 from relane.errors import InputError
 from tests.foreign_videos import zipped
 

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from relane.errors import InputError
-from relane.video import iter_frames, probe, read_frames, write_video
+from relane.io.video import iter_frames, probe, read_frames, write_video
 from tests.foreign_videos import numbered
 
 

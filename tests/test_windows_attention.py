@@ -7,7 +7,7 @@ import torch
 import torch.nn.functional as F
 from hypothesis import given
 
-from relane import windows_attention
+from relane.models import windows_attention
 
 
 @given(st.lists(st.integers(1, 5), min_size=1, max_size=8), st.integers(0, 2**31))

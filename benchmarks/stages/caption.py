@@ -9,10 +9,11 @@ import numpy as np
 import torch
 from transformers import AutoProcessor, GenerationConfig, Qwen2_5_VLConfig, Qwen2_5_VLForConditionalGeneration
 
-from relane import captions, critic, windows_attention
-from relane.files import read_json, write_json
-from relane.lanes import Attributes
-from relane.qwen import Qwen
+from relane.io.files import read_json, write_json
+from relane.models import windows_attention
+from relane.models.qwen import Qwen
+from relane.prompts import captions, critic
+from relane.prompts.lanes import Attributes
 from stages.build import RESOURCES, count, on_device
 from stages.measure import Bench
 

@@ -8,14 +8,14 @@ import numpy as np
 import torch
 from transformers import AutoImageProcessor, AutoTokenizer, Qwen3VLConfig
 
-from relane import windows_attention
 from relane.drivers.alpamayo.checkpoint import Loaded
 from relane.drivers.alpamayo.config import PolicyConfig, read_config
 from relane.drivers.alpamayo.networks import AlpamayoNetwork
 from relane.drivers.alpamayo.policy import Policy
 from relane.drivers.alpamayo.sampling import KeyedNoise
 from relane.drivers.alpamayo.tokens import extend_tokenizer
-from relane.files import read_json, write_json
+from relane.io.files import read_json, write_json
+from relane.models import windows_attention
 from stages.build import RESOURCES, count, on_device
 from stages.measure import Bench, Measured
 

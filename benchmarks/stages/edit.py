@@ -1,7 +1,5 @@
 """The editor: a denoising step of VideoPainter on CogVideoX-5b-I2V, 49 frames of 480x720 under guidance."""
 
-from dataclasses import replace
-
 import numpy as np
 import torch
 from diffusers import CogVideoXDPMScheduler, CogVideoXImageToVideoPipeline
@@ -10,7 +8,7 @@ from PIL import Image
 from relane.editors.videopainter.options import Options
 from relane.editors.videopainter.pipeline import VideoPainter
 from relane.editors.videopainter.windows import latent_frames
-from relane.speed import Speed, channels_last, compile_blocks, speed_up
+from relane.models.acceleration import Speed, channels_last, compile_blocks, speed_up
 from stages.build import count
 from stages.measure import Bench, Measured
 from stages.painter import SCHEDULER, Edit, networks, stock_transformer, texts
@@ -27,7 +25,7 @@ def run(bench: Bench) -> None:
     models = VideoPainter(**parts, scheduler_config=SCHEDULER, device=bench.device)
     with bench.step("stock CogVideoX, " + STEP):
         stock(bench, models)
-    counted = Edit(bench, models, replace(EXACT, num_inference_steps=1)).counted().operations
+    counted = Edit(bench, models, EXACT.replace(num_inference_steps=1)).counted().operations
     plain, seconds = Edit(bench, models, EXACT).steps(counted["denoise"])
     size = f"{count(models.transformer)} + {count(models.branch)}"
     how = {"setting": PLAIN, "note": f"parameters: {size}", "memory": "full"}
@@ -127,15 +125,15 @@ def fast(bench: Bench, models: VideoPainter, plain: Measured) -> None:
     """What leaves work out, added to `exact`: half of the guidance, two thirds of the background, 8-bit products."""
     half, third = "guidance in half of the steps", "the background in a third"
     fast_row(bench, models, plain, FAST, half)
-    fast_row(bench, models, plain, replace(FAST, guidance_skip=0.0, background_refresh=3), third)
-    fast_row(bench, models, plain, replace(FAST, background_refresh=3), f"{half}, {third}")
+    fast_row(bench, models, plain, FAST.replace(guidance_skip=0.0, background_refresh=3), third)
+    fast_row(bench, models, plain, FAST.replace(background_refresh=3), f"{half}, {third}")
     with bench.step("first-block cache"):
-        fast_row(bench, models, plain, replace(FAST, first_block_cache=0.1), f"{half}, first-block cache 0.1")
+        fast_row(bench, models, plain, FAST.replace(first_block_cache=0.1), f"{half}, first-block cache 0.1")
     with bench.step("fp8"):
         for network in (models.transformer, models.branch):
             speed_up(network, Speed(fp8=True), bench.device)
         fast_row(bench, models, plain, FAST, f"{half}, fp8")
-        fast_row(bench, models, plain, replace(FAST, background_refresh=3), f"{half}, {third}, fp8")
+        fast_row(bench, models, plain, FAST.replace(background_refresh=3), f"{half}, {third}, fp8")
 
 
 def fast_row(bench: Bench, models: VideoPainter, plain: Measured, options: Options, setting: str) -> None:

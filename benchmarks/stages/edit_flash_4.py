@@ -1,10 +1,9 @@
 """The editor's step with FlashAttention-4, where the package flash-attn-4 is installed."""
 
 import importlib.util
-from dataclasses import replace
 
 from relane.editors.videopainter.pipeline import VideoPainter
-from relane.speed import Speed, compile_blocks, speed_up
+from relane.models.acceleration import Speed, compile_blocks, speed_up
 from stages.edit import EXACT, FAST, PLAIN, STEP, fast_row
 from stages.measure import Bench
 from stages.painter import SCHEDULER, Edit, networks
@@ -24,9 +23,9 @@ def run(bench: Bench) -> None:
     measured, _ = Edit(bench, models, EXACT).steps()
     setting = "exact, compiled, fused projections, flash_4"
     bench.row(STEP, "step", measured, plain, setting=setting, baseline=PLAIN, goal=1.35)
-    refresh = replace(FAST, guidance_skip=0.0, background_refresh=3)
+    refresh = FAST.replace(guidance_skip=0.0, background_refresh=3)
     fast_row(bench, models, plain, refresh, "flash_4, the background in a third")
-    half = replace(FAST, background_refresh=3)
+    half = FAST.replace(background_refresh=3)
     fast_row(bench, models, plain, half, "flash_4, guidance in half of the steps, the background in a third")
     with bench.step("fp8"):
         for network in (models.transformer, models.branch):

@@ -8,8 +8,8 @@ from diffusers import FluxFillPipeline
 from PIL import Image
 
 from relane import noise
-from relane.fluxfill import FluxFill
-from relane.speed import Speed, channels_last, compile_blocks, speed_up
+from relane.models.acceleration import Speed, channels_last, compile_blocks, speed_up
+from relane.models.flux_fill import FluxFill
 from stages.build import count
 from stages.flux import PROMPT, parts, pictures
 from stages.measure import Bench, Measured

@@ -1,6 +1,6 @@
 """The first frame with little memory: FLUX.1-Fill-dev's layers come to the device one by one."""
 
-from relane.fluxfill import FluxFill
+from relane.models.flux_fill import FluxFill
 from stages.first_frame import paint
 from stages.flux import parts, pictures
 from stages.measure import Bench, Measured

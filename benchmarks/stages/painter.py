@@ -11,7 +11,7 @@ from relane import noise
 from relane.editors.videopainter.networks import CogvideoXBranchModel, VideoPainterTransformer, token_mask
 from relane.editors.videopainter.options import Options
 from relane.editors.videopainter.pipeline import VideoPainter
-from relane.timer import Timer
+from relane.io.timer import Timer
 from stages.build import on_device
 from stages.measure import Bench, Measured
 

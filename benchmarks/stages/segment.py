@@ -9,10 +9,10 @@ import numpy as np
 import torch
 from omegaconf import OmegaConf
 
-from relane import sam2_video
-from relane.beside import feeding
 from relane.config.sections.sam2 import POINTS
-from relane.segmentation import RoadSegmenter, clean
+from relane.io.prefetch import feeding
+from relane.road import sam2_video
+from relane.road.segmentation import RoadSegmenter, clean
 from stages.build import RESOURCES, count
 from stages.measure import Bench, Measured
 

@@ -5,10 +5,10 @@ import gc
 import torch
 from diffusers import FluxFillPipeline
 
-from relane.lora import adapter, cache, flow
-from relane.lora.settings import Settings
-from relane.lora.trainer import avoid_cudnn_attention, make_optimizer
-from relane.speed import compile_blocks
+from relane.models.acceleration import compile_blocks
+from relane.training.lora import adapter, cache, flow
+from relane.training.lora.settings import Settings
+from relane.training.lora.trainer import avoid_cudnn_attention, make_optimizer
 from stages.flux import PROMPT, parts, pictures
 from stages.measure import Bench, Measured
 

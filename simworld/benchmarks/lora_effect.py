@@ -17,10 +17,11 @@ sys.path.extend(str(Path(__file__).resolve().parents[2] / folder) for folder in 
 import torch
 import train_lora
 
-from relane import cli, dataset
-from relane.fluxfill import FluxFill
-from relane.masks import grow
+from relane import cli
+from relane.io.masks import grow
+from relane.models.flux_fill import FluxFill
 from relane.noise import seed_of
+from relane.training import dataset
 from simworld.benchmarks.tiny_first_frames import DILATE, judge_edits
 from simworld.learning.pictures import ALL, PAINT_SIZE, Crop, corridor, lines_to_cover, rng_of
 from simworld.world.dataset import parse_slug

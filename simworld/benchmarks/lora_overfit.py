@@ -42,8 +42,8 @@ def draw_dataset(folder: Path, count: int, seed: int, markings: bool) -> Path:
     """A dataset of small grey roads, with lane markings in the middle or without."""
     import numpy as np
 
-    from relane import dataset
-    from relane.lanes import Attributes
+    from relane.prompts.lanes import Attributes
+    from relane.training import dataset
 
     random = np.random.default_rng(seed)
     rows = []
@@ -70,9 +70,9 @@ def encoded_rows(folder: Path, flux_fill: Path, source: Path, args):
     """The rows of a dataset, encoded."""
     import torch
 
-    from relane.dataset import read_rows
-    from relane.lora.cache import Cache
-    from relane.lora.settings import Settings
+    from relane.training.dataset import read_rows
+    from relane.training.lora.cache import Cache
+    from relane.training.lora.settings import Settings
 
     how = Settings(max_sequence_length=args.max_sequence_length, dtype=args.dtype)
     cache = Cache(folder, flux_fill, source, read_rows(source), how)
@@ -84,8 +84,8 @@ def pretrained(folder: Path, steps: int, args) -> Path:
     """A FLUX.1-Fill folder whose tiny transformer has learnt to fill pictures of empty road."""
     import torch
 
-    from relane.lora import flow
-    from relane.lora.cache import load_part
+    from relane.training.lora import flow
+    from relane.training.lora.cache import load_part
     from simworld import tiny
     from simworld.tiny import flux_fill, text
 
@@ -117,7 +117,7 @@ def distance(flux_fill: Path, lora: str, cache, args) -> float:
     from PIL import Image
 
     from relane import noise
-    from relane.fluxfill import FluxFill
+    from relane.models.flux_fill import FluxFill
 
     pipe = FluxFill(flux_fill, lora, 1.0, args.device, getattr(torch, args.dtype)).pipe
     pipe.set_progress_bar_config(disable=True)
@@ -142,8 +142,8 @@ def distance(flux_fill: Path, lora: str, cache, args) -> float:
 
 def eight_rows(folder: Path, source: Path) -> Path:
     """A copy of a dataset's first eight rows."""
-    from relane import dataset
-    from relane.dataset_writer import Writer
+    from relane.training import dataset
+    from relane.training.dataset_writer import Writer
 
     with Writer(folder, "copy") as writer:
         for row in dataset.read_rows(source)[:8]:

@@ -17,8 +17,8 @@ sys.path.extend(str(Path(__file__).resolve().parents[2] / folder) for folder in 
 
 import numpy as np
 
-from relane.camera import RigCamera, uncalibrated
 from relane.data import open_clip
+from relane.data.camera import RigCamera, uncalibrated
 from simworld.world.dataset import parse_slug, plan_clips, write_dataset
 from simworld.world.rig import FRONT_WIDE
 from simworld.world.scene import Scene

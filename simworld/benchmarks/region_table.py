@@ -34,16 +34,17 @@ import numpy as np
 import torch
 import yaml
 
-from relane import cli, metrics, noise
+from relane import cli, noise
 from relane.config.arguments import flags
 from relane.config.sections.region import Region
 from relane.errors import InputError
-from relane.files import write_json
-from relane.lanes import ALLOWED, Attributes, instruction_of
-from relane.masks import grow, mask_writer
+from relane.evaluation import metrics
+from relane.io.files import write_json
+from relane.io.masks import grow, mask_writer
+from relane.io.video import read_frames, write_video
 from relane.painters import flux_fill
-from relane.regions import corridor_region
-from relane.video import read_frames, write_video
+from relane.prompts.lanes import ALLOWED, Attributes, instruction_of
+from relane.road.regions import corridor_region
 from simworld.learning.pictures import corridor
 from simworld.world.dataset import parse_slug, plan_clips
 from simworld.world.judge import read_line

@@ -24,8 +24,8 @@ from relane import cli, noise
 from relane.data.physical_ai_av.clip import decode_frames
 from relane.drivers.alpamayo.policy import Policy, Rollout, load_policy
 from relane.drivers.alpamayo.sampling import KeyedNoise
-from relane.drivers.path_metrics import ade, distances, min_ade_of
-from relane.lanes import Attributes
+from relane.evaluation.path_metrics import ade, distances, min_ade_of
+from relane.prompts.lanes import Attributes
 from simworld.learning.drives import ego
 from simworld.learning.pictures import ALL, any_attributes, repainted, rng_of
 from simworld.world.dataset import encode

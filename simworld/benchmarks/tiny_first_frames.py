@@ -24,11 +24,11 @@ import torch
 
 from relane import cli, noise
 from relane.config.sections.region import Region
-from relane.fluxfill import FluxFill
-from relane.lanes import ALLOWED, Attributes
-from relane.masks import grow
+from relane.io.masks import grow
+from relane.models.flux_fill import FluxFill
 from relane.noise import seed_of
-from relane.regions import corridor_region
+from relane.prompts.lanes import ALLOWED, Attributes
+from relane.road.regions import corridor_region
 from simworld.learning.pictures import ALL, PAINT_SIZE, any_attributes, repainted, rng_of
 from simworld.world.judge import read_line
 from simworld.world.rig import FRONT_WIDE

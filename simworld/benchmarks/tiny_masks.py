@@ -18,10 +18,10 @@ import cv2
 import numpy as np
 
 from relane import cli
-from relane.masks import overlay
+from relane.io.masks import overlay
+from relane.io.video import read_frames, write_video
 from relane.noise import seed_of
-from relane.segmentation import RoadSegmenter
-from relane.video import read_frames, write_video
+from relane.road.segmentation import RoadSegmenter
 from simworld.learning.pictures import any_attributes, rng_of
 from simworld.world.rig import FRONT_WIDE
 from simworld.world.scene import Scene

@@ -22,11 +22,12 @@ sys.path.extend(str(Path(__file__).resolve().parents[2] / folder) for folder in 
 import numpy as np
 import torch
 
-from relane import captions, cli, critic, noise
-from relane.fluxfill import FluxFill
-from relane.lanes import ALLOWED, instruction_of
-from relane.quality import Clip
-from relane.qwen import Qwen
+from relane import cli, noise
+from relane.evaluation.quality import Clip
+from relane.models.flux_fill import FluxFill
+from relane.models.qwen import Qwen
+from relane.prompts import captions, critic
+from relane.prompts.lanes import ALLOWED, instruction_of
 from simworld.benchmarks.tiny_first_frames import FEATHER, mask_of, scene_of
 from simworld.learning.pictures import ALL, PAINT_SIZE
 from simworld.learning.reading import NAMES

@@ -29,17 +29,18 @@ import cv2
 import numpy as np
 import torch
 
-from relane import cli, compose, noise
+from relane import cli, noise
 from relane.config.sections.region import Region
 from relane.editors.videopainter import latents as codec
 from relane.editors.videopainter.loading import load_vae, load_videopainter
 from relane.editors.videopainter.options import Options
 from relane.editors.videopainter.pipeline import VideoPainter
 from relane.editors.videopainter.text import prompt_embeddings
-from relane.lanes import Attributes
-from relane.masks import grow
-from relane.metrics import psnr
-from relane.regions import corridor_region
+from relane.evaluation.metrics import psnr
+from relane.io import compose
+from relane.io.masks import grow
+from relane.prompts.lanes import Attributes
+from relane.road.regions import corridor_region
 from simworld.learning.pictures import ALL, CLIP_FRAMES, CLIP_STEP, any_attributes, corridor, repainted, rng_of
 from simworld.world.rig import FRONT_WIDE
 from simworld.world.scene import Scene

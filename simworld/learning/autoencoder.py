@@ -8,7 +8,7 @@ from typing import Any
 import torch
 import torch.nn.functional as F
 
-from relane.lanes import Attributes
+from relane.prompts.lanes import Attributes
 
 LINES = 4.0  # a line's error weighs 1 + LINES
 KL = 2e-4

@@ -13,8 +13,8 @@ import numpy as np
 
 from relane import noise
 from relane.drivers.alpamayo.action_space import initial_speed
-from relane.files import atomic_file
-from relane.lanes import Attributes
+from relane.io.files import atomic_file
+from relane.prompts.lanes import Attributes
 from simworld.learning.pictures import ALL, any_attributes, rendered, resized, rng_of
 from simworld.world.driver import Drive, may_cross
 from simworld.world.rig import FOUR_CAMERAS, FRONT_WIDE

@@ -19,7 +19,7 @@ from relane.drivers.alpamayo.config import read_config
 from relane.drivers.alpamayo.flow import Expert, Prefix
 from relane.drivers.alpamayo.networks import AlpamayoNetwork
 from relane.drivers.alpamayo.tokens import IMAGE_PAD, PLACEHOLDER, STOP, extend_tokenizer, history_bins, prompt_text
-from relane.files import read_json, write_json
+from relane.io.files import read_json, write_json
 from simworld.learning import vision
 from simworld.learning.drives import SIZE
 from simworld.tiny import alpamayo

@@ -10,7 +10,7 @@ from pathlib import Path
 import torch
 from torch import nn
 
-from relane.files import atomic_file
+from relane.io.files import atomic_file
 
 WARM_UP = 100  # steps
 

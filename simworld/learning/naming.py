@@ -4,7 +4,7 @@ import torch
 import torch.nn.functional as F
 from transformers import CLIPConfig, CLIPImageProcessor, CLIPModel, CLIPTokenizer
 
-from relane import lanes
+from relane.prompts import lanes
 from simworld.learning import reading
 from simworld.learning.pictures import ALL
 

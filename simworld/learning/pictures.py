@@ -16,8 +16,8 @@ import numpy as np
 from PIL import Image
 
 from relane import noise
-from relane.lanes import Attributes
-from relane.masks import grow
+from relane.io.masks import grow
+from relane.prompts.lanes import Attributes
 from simworld.world.rig import FRONT_TELE, FRONT_WIDE
 from simworld.world.scene import Scene
 

@@ -16,8 +16,8 @@ from torch import nn
 from transformers import Qwen2_5_VLForConditionalGeneration, Qwen2Tokenizer
 from transformers.models.qwen2_vl.image_processing_qwen2_vl import smart_resize
 
-from relane import captions
-from relane.lanes import Attributes
+from relane.prompts import captions
+from relane.prompts.lanes import Attributes
 from simworld.learning import vision
 from simworld.learning.pictures import ALL, VERSIONS
 from simworld.tiny import qwen

@@ -9,11 +9,11 @@ import torch
 import torch.nn.functional as F
 
 from relane.config.sections.sam2 import POINTS
-from relane.sam2_video import MEAN, STD
+from relane.road.sam2_video import MEAN, STD
 
 
 def normalised(images: torch.Tensor) -> torch.Tensor:
-    """(B, S, S, 3) uint8 to (B, 3, S, S) float32 as `relane.sam2_video.pixels` gives it."""
+    """(B, S, S, 3) uint8 to (B, 3, S, S) float32 as `relane.road.sam2_video.pixels` gives it."""
     mean, std = MEAN.to(images.device), STD.to(images.device)
     return (images.permute(0, 3, 1, 2).float() / 255 - mean) / std
 

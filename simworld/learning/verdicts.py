@@ -10,8 +10,8 @@ import numpy as np
 import torch
 import torch.nn.functional as F
 
-from relane import critic, lanes
-from relane.lanes import Attributes
+from relane.prompts import critic, lanes
+from relane.prompts.lanes import Attributes
 from simworld.learning import reading
 from simworld.learning.pictures import ALL
 

@@ -10,7 +10,7 @@ from pathlib import Path
 sys.path.extend(str(Path(__file__).resolve().parents[2] / folder) for folder in (".", "scripts"))
 
 from relane import cli
-from relane.files import atomic_folder
+from relane.io.files import atomic_folder
 from simworld.tiny import BUILDERS, build
 
 

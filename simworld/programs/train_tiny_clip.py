@@ -1,4 +1,4 @@
-"""Train the demo's CLIP to tell lane markings apart; writes a folder that `relane.quality.Clip` loads."""
+"""Train the demo's CLIP to tell lane markings apart; writes a folder that `relane.evaluation.quality.Clip` loads."""
 
 import argparse
 import sys
@@ -8,7 +8,7 @@ from pathlib import Path
 sys.path.extend(str(Path(__file__).resolve().parents[2] / folder) for folder in (".", "scripts"))
 
 from relane import cli
-from relane.files import atomic_folder
+from relane.io.files import atomic_folder
 
 
 def parser() -> argparse.ArgumentParser:

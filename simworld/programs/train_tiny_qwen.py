@@ -1,4 +1,4 @@
-"""Train the demo's Qwen2.5-VL to name lane markings and to judge paintings; writes a folder for `relane.qwen.Qwen`."""
+"""Train the demo's Qwen2.5-VL to name lane markings and to judge paintings; writes a folder for `models.qwen`."""
 
 import argparse
 import sys
@@ -25,8 +25,8 @@ def main(argv: list[str] | None = None) -> None:
     import torch
     from transformers import Qwen2_5_VLForConditionalGeneration
 
-    from relane import captions
     from relane.noise import seed_of
+    from relane.prompts import captions
     from simworld.learning import loop, pictures, reading, verdicts
     from simworld.tiny import qwen, text
 

@@ -8,7 +8,7 @@ from pathlib import Path
 sys.path.extend(str(Path(__file__).resolve().parents[2] / folder) for folder in (".", "scripts"))
 
 from relane import cli
-from relane.files import atomic_folder
+from relane.io.files import atomic_folder
 
 
 def parser() -> argparse.ArgumentParser:
@@ -27,8 +27,8 @@ def main(argv: list[str] | None = None) -> None:
     from omegaconf import OmegaConf
     from safetensors.torch import save_file
 
-    from relane import sam2_video
     from relane.noise import seed_of
+    from relane.road import sam2_video
     from simworld.learning import loop, pictures, roads
     from simworld.tiny import sam2
 

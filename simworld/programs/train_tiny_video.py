@@ -61,7 +61,7 @@ def main(argv: list[str] | None = None) -> None:
     """Render, train, write."""
     import torch
 
-    from relane.files import atomic_folder
+    from relane.io.files import atomic_folder
     from relane.noise import seed_of
     from simworld.learning import loop, moving, pictures
     from simworld.tiny import cogvideox, text

@@ -14,7 +14,7 @@ from torch import nn
 from relane.drivers.alpamayo.config import read_config
 from relane.drivers.alpamayo.networks import AlpamayoNetwork
 from relane.drivers.alpamayo.tokens import STOP, extend_tokenizer
-from relane.files import atomic_folder, write_json
+from relane.io.files import atomic_folder, write_json
 from simworld.tiny import text
 
 SHARDS = 2

@@ -4,7 +4,7 @@ from pathlib import Path
 
 from transformers import CLIPConfig, CLIPImageProcessor, CLIPModel, CLIPProcessor
 
-from relane.files import atomic_folder
+from relane.io.files import atomic_folder
 from simworld.tiny import text
 
 

@@ -11,7 +11,7 @@ from diffusers import (
 )
 from transformers import T5Config, T5EncoderModel, T5TokenizerFast
 
-from relane.files import atomic_folder
+from relane.io.files import atomic_folder
 
 # What the branch must share with the transformer (simworld.tiny.videopainter reads it).
 NETWORK = {

@@ -8,7 +8,7 @@ from pathlib import Path
 
 from diffusers import AutoencoderKL, FlowMatchEulerDiscreteScheduler, FluxFillPipeline, FluxTransformer2DModel
 
-from relane.files import atomic_folder
+from relane.io.files import atomic_folder
 from simworld.tiny import text
 
 LATENT_CHANNELS = 16

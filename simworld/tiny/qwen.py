@@ -13,7 +13,7 @@ from transformers import (
 )
 from transformers.image_utils import OPENAI_CLIP_MEAN, OPENAI_CLIP_STD
 
-from relane.files import atomic_folder, write_json
+from relane.io.files import atomic_folder, write_json
 from simworld.tiny import text
 
 # What Qwen2.5-VL's own template makes of text and pictures in a chat without tools.

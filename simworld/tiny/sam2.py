@@ -9,7 +9,7 @@ from pathlib import Path
 import numpy as np
 import torch
 
-from relane.files import atomic_folder
+from relane.io.files import atomic_folder
 from relane.noise import seed_of
 
 CONFIG = """\
@@ -121,7 +121,7 @@ def build(folder: Path, seed: int) -> None:
     from omegaconf import OmegaConf
     from safetensors.torch import save_file
 
-    from relane.sam2_video import load_predictor
+    from relane.road.sam2_video import load_predictor
 
     with atomic_folder(folder) as out, torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed_of("tiny", "sam2", seed))
@@ -160,8 +160,8 @@ def _fit_output(predictor: torch.nn.Module, clips: int = 8, frames: int = 2) -> 
     mask token. That network's last layer gets small weights, and as its bias the vector that separates road from
     the rest on a few drawn pictures in the least-squares sense.
     """
-    from relane import sam2_video
     from relane.config.sections.sam2 import POINTS
+    from relane.road import sam2_video
 
     layers = [network.layers[-1] for network in predictor.sam_mask_decoder.output_hypernetworks_mlps]
     weights = [layer.weight.clone() for layer in layers]

@@ -5,7 +5,7 @@ from pathlib import Path
 import torch
 
 from relane.editors.videopainter.networks import CogvideoXBranchModel
-from relane.files import atomic_folder
+from relane.io.files import atomic_folder
 from simworld.tiny.cogvideox import NETWORK
 
 

@@ -20,10 +20,10 @@ import pandas as pd
 import scipy.spatial.transform as spt
 
 from relane import noise
-from relane.colour import Colour, apply_tags, from_rgb
 from relane.errors import InputError
-from relane.files import atomic_folder, write_json
-from relane.lanes import ALLOWED, Attributes
+from relane.io.colour import Colour, apply_tags, from_rgb
+from relane.io.files import atomic_folder, write_json
+from relane.prompts.lanes import ALLOWED, Attributes
 from simworld.world.driver import Drive
 from simworld.world.look import rng_of
 from simworld.world.rig import CAMERAS, dimensions_table, extrinsics_table, intrinsics_table

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from relane.lanes import Attributes
+from relane.prompts.lanes import Attributes
 from simworld.world.rig import VEHICLE
 from simworld.world.road import Road
 

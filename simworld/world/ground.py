@@ -5,7 +5,7 @@ from dataclasses import dataclass
 import cv2
 import numpy as np
 
-from relane.lanes import Attributes
+from relane.prompts.lanes import Attributes
 from simworld.world.look import REPAIRS, REPAIRS_LENGTH, REPAIRS_SIDE, Look, noise_tile, wrapped
 from simworld.world.road import Lanes
 

@@ -9,7 +9,7 @@ from typing import NamedTuple
 import cv2
 import numpy as np
 
-from relane.lanes import Attributes
+from relane.prompts.lanes import Attributes
 from simworld.world.ground import APART, DASH, DOUBLE, PERIOD, SINGLE
 from simworld.world.scene import Scene
 

@@ -8,7 +8,7 @@ import cv2
 import numpy as np
 
 from relane.errors import InputError
-from relane.lanes import Attributes
+from relane.prompts.lanes import Attributes
 from simworld.world.driver import Drive, Intent, Leader, may_cross, simulate
 from simworld.world.ground import Ground, paint_ground
 from simworld.world.look import ELEVATION, PANORAMA, draw_look, panorama, rng_of, wrapped

@@ -10,7 +10,7 @@ import numpy as np
 import pandas as pd
 from scipy.spatial.transform import Rotation
 
-from relane.camera import CAMERA_INDEX, yaw_mount
+from relane.data.camera import CAMERA_INDEX, yaw_mount
 
 CLIP = "00000000-1111-2222-3333-444444444444"
 FRONT = "camera_front_wide_120fov"

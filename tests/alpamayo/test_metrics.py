@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from relane.drivers.path_metrics import corner_distance, distances, fde, min_ade, min_ade_of, path_metrics
+from relane.evaluation.path_metrics import corner_distance, distances, fde, min_ade, min_ade_of, path_metrics
 
 TRUTH = np.stack([np.arange(1, 65) * 1.0, np.zeros(64), np.zeros(64)], axis=1)
 UPRIGHT = np.broadcast_to(np.eye(3), (64, 3, 3))

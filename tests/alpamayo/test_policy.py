@@ -12,7 +12,7 @@ from safetensors.torch import load_file, save_file
 from relane.drivers.alpamayo.policy import Policy, load_policy
 from relane.drivers.alpamayo.sampling import KeyedNoise
 from relane.errors import InputError
-from relane.files import read_json
+from relane.io.files import read_json
 from simworld.tiny import alpamayo
 
 HISTORY = np.stack([np.arange(-15, 1) * 1.03, np.zeros(16), np.zeros(16)], axis=1)[None]

@@ -28,7 +28,7 @@ def run_small(folder: Path, *targets: str, config: tuple[str, ...] = ()) -> subp
         ROOT / "config" / "demo.yaml",
         folder / "mine.json",
     ]
-    command += ["--show-failed-logs"]
+    command += ["--show-failed-logs", *(["--config", *config] if config else [])]
     return subprocess.run(command, cwd=folder, capture_output=True, text=True, check=False)
 
 

@@ -13,7 +13,7 @@ from pathlib import Path
 import numpy as np
 from PIL import Image
 
-from relane.video import iter_frames, probe, read_frames
+from relane.io.video import iter_frames, probe, read_frames
 
 from .conftest import snakemake
 

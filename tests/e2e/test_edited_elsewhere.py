@@ -8,8 +8,8 @@ from pathlib import Path
 
 import numpy as np
 
-from relane.files import write_json
-from relane.video import write_video
+from relane.io.files import write_json
+from relane.io.video import write_video
 from tests.alpamayo import small_pai
 
 ROOT = Path(__file__).parents[2]

@@ -57,7 +57,7 @@ def test_touching_any_file_replans_nothing(demo):
 
 
 def test_a_comment_or_docstring_in_what_every_stage_imports_replans_nothing(demo, edited):
-    for name in ("errors", "files", "cli"):
+    for name in ("errors", "io/files", "cli"):
         edited(f"scripts/relane/{name}.py", '"""', '"""In other words: ')
         edited(f"scripts/relane/{name}.py", "\n\n\n", "\n\n# So it is.\n\n\n")
     assert replan(demo) == []
@@ -114,7 +114,7 @@ def test_a_line_in_the_painter_replans_the_edits_and_what_follows_and_no_masks(d
 
 
 def test_a_line_in_the_masks_code_replans_everything_after_the_masks(demo, edited):
-    edited("scripts/relane/sam2_video.py", "\nimport", "\nA_LINE_MORE = 1\nimport")
+    edited("scripts/relane/road/sam2_video.py", "\nimport", "\nA_LINE_MORE = 1\nimport")
     rules = replan(demo).rules()
     assert {"segment_road", "select_region", "first_frame", *EDITS_AND_AFTER} <= rules
     assert "prepare_clip" not in rules

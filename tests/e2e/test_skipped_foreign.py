@@ -4,7 +4,7 @@ import json
 
 import pytest
 
-from relane.video import write_video
+from relane.io.video import write_video
 from tests import foreign_videos
 from tests.foreign_videos import CAMERA, numbered
 

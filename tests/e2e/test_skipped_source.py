@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from relane.video import write_video
+from relane.io.video import write_video
 from tests.test_segment_road import road_picture
 
 from .conftest import run_small

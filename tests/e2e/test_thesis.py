@@ -8,8 +8,8 @@ from pathlib import Path
 
 import pytest
 
-from relane.files import read_json
-from relane.video import probe
+from relane.io.files import read_json
+from relane.io.video import probe
 from tests.dag.conftest import copy_checkout
 
 # Over config/thesis*.yaml. No mode, fit, region, rate or sampling of the thesis is among them.

@@ -23,13 +23,13 @@ import numpy as np
 import torch
 from transformers import DynamicCache
 
-from relane.drivers import path_metrics as metrics
 from relane.drivers.alpamayo.action_space import initial_speed, unicycle
 from relane.drivers.alpamayo.flow import Expert, Prefix, denoise, expert_mask, expert_positions
 from relane.drivers.alpamayo.policy import Policy, Rollout, load_policy
 from relane.drivers.alpamayo.reasoning import rope_index
 from relane.drivers.alpamayo.sampling import SequentialNoise
 from relane.drivers.alpamayo.tokens import CONTROL_TOKENS, history_bins, prompt_text
+from relane.evaluation import path_metrics
 from tests.golden.reduce_alpamayo import write_reduced
 
 Differences = dict[str, float]
@@ -292,24 +292,24 @@ def check_metrics(golden: Golden) -> Differences:
     data = golden.metrics
     pred, rot, truth, truth_rot = data["pred_xyz"], data["pred_rot"], data["gt_xyz"], data["gt_rot"]
     truth, truth_rot = truth[:, None], truth_rot[:, None]
-    flat, full = metrics.distances(pred, truth), metrics.distances(pred, truth, dims=3)
+    flat, full = path_metrics.distances(pred, truth), path_metrics.distances(pred, truth, dims=3)
     out = {
-        "ade xy, metric": largest(metrics.ade(flat), data["ade_xy"]),
-        "ade xyz, metric": largest(metrics.ade(full), data["ade_xyz"]),
-        "ade xy 30, metric": largest(metrics.ade(flat, 30), data["ade_xy_30"]),
+        "ade xy, metric": largest(path_metrics.ade(flat), data["ade_xy"]),
+        "ade xyz, metric": largest(path_metrics.ade(full), data["ade_xyz"]),
+        "ade xy 30, metric": largest(path_metrics.ade(flat, 30), data["ade_xy_30"]),
     }
     groups = {"minade": flat, "minade_xyz": full, "distance_metrics_all_sets": flat}
     for name, distance in groups.items():
         for label, steps in {"": None, "/by_t=0.5": 5, "/by_t=1.0": 10, "/by_t=3.0": 30, "/by_t=5.0": 50}.items():
-            value = metrics.min_ade(distance, steps)
+            value = path_metrics.min_ade(distance, steps)
             out[f"{name}{label}, metric"] = largest(value.mean(-1), data[f"{name}.min_ade{label}"])
             out[f"{name}{label}, std"] = largest(value.std(-1), data[f"{name}.min_ade{label}_std"])
     for label, steps in {"": None, "/by_t=3.0": 30}.items():
         out[f"ade{label}, metric"] = largest(
-            metrics.ade(flat, steps)[..., 0].mean(-1), data[f"distance_metrics_all_sets.ade{label}"]
+            path_metrics.ade(flat, steps)[..., 0].mean(-1), data[f"distance_metrics_all_sets.ade{label}"]
         )
     for name, box in {"corner_other_box": "box_other_lwh", "distance_metrics_all_sets": "box_default_lwh"}.items():
-        value = metrics.corner_distance(pred, rot, truth, truth_rot, data[box])
+        value = path_metrics.corner_distance(pred, rot, truth, truth_rot, data[box])
         out[f"{name} corners, metric"] = largest(value.mean(-1), data[f"{name}.corner_distance"])
         out[f"{name} corners, std"] = largest(value.std(-1), data[f"{name}.corner_distance_std"])
     return out

@@ -38,7 +38,7 @@ from relane.editors.videopainter.loading import UNUSED_BRANCH_KEYS, load_id_lora
 from relane.editors.videopainter.networks import CogvideoXBranchModel, VideoPainterTransformer, joint_mask, token_mask
 from relane.editors.videopainter.options import Options
 from relane.editors.videopainter.pipeline import VideoPainter
-from relane.files import read_json
+from relane.io.files import read_json
 
 STAGES = ("branch", "model_out", "latents_after", "video")
 CPU = torch.device("cpu")

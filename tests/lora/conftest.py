@@ -4,9 +4,9 @@ import numpy as np
 import pytest
 import torch
 
-from relane import dataset
-from relane.dataset import Row
-from relane.lanes import Attributes
+from relane.prompts.lanes import Attributes
+from relane.training import dataset
+from relane.training.dataset import Row
 
 HEIGHT, WIDTH = 32, 48
 

@@ -10,8 +10,8 @@ from peft import PeftModel
 from safetensors.torch import load_file
 
 from relane.errors import InputError
-from relane.lora import adapter
-from relane.lora_files import load_lora
+from relane.models.lora_files import load_lora
+from relane.training.lora import adapter
 from simworld.tiny import flux_fill, text
 
 # The transformer/config.json of FLUX.1-Fill-dev.

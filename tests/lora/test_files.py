@@ -12,7 +12,7 @@ from peft import LoraConfig, get_peft_model
 from safetensors.torch import load_file, save_file
 
 from relane.errors import InputError
-from relane.lora_files import find, load_lora
+from relane.models.lora_files import find, load_lora
 
 LAYERS = (
     "transformer_blocks.0.attn.to_q",

@@ -8,9 +8,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 from PIL import Image
 
-from relane.lora import cache, flow
-from relane.lora.cache import Cache
-from relane.lora.settings import Settings
+from relane.training.lora import cache, flow
+from relane.training.lora.cache import Cache
+from relane.training.lora.settings import Settings
 from simworld.tiny import flux_fill
 
 SETTINGS = Settings(dtype="float32", max_sequence_length=16)
@@ -18,7 +18,7 @@ SETTINGS = Settings(dtype="float32", max_sequence_length=16)
 
 @pytest.fixture
 def encoded(rows_folder, tiny, tmp_path):
-    from relane.dataset import read_rows
+    from relane.training.dataset import read_rows
 
     rows = Cache(tmp_path / "cache", tiny("flux_fill"), rows_folder, read_rows(rows_folder), SETTINGS)
     rows.fill(torch.device("cpu"))
@@ -128,7 +128,7 @@ def test_draws_depend_on_their_key_alone_and_are_logit_normal():
 
 
 def test_a_full_cache_needs_no_encoder_and_a_changed_picture_is_encoded_again(encoded, tiny, monkeypatch):
-    from relane import dataset
+    from relane.training import dataset
 
     again = Cache(encoded.folder, encoded.flux_fill, encoded.source, encoded.rows, SETTINGS)
     monkeypatch.setattr(cache, "load_part", lambda *_: pytest.fail("the encoders were loaded"))
@@ -143,7 +143,7 @@ def test_a_full_cache_needs_no_encoder_and_a_changed_picture_is_encoded_again(en
 
 
 def test_several_processes_encode_every_row_once(rows_folder, tiny, tmp_path):
-    from relane.dataset import read_rows
+    from relane.training.dataset import read_rows
 
     rows = Cache(tmp_path / "cache", tiny("flux_fill"), rows_folder, read_rows(rows_folder), SETTINGS)
     for process in range(3):

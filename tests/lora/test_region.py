@@ -12,16 +12,17 @@ import train_lora
 import yaml
 from diffusers.models.autoencoders.vae import DiagonalGaussianDistribution
 
-from relane import dataset, noise
+from relane import noise
 from relane.config.sections.region import Region
 from relane.errors import InputError
-from relane.files import write_json
-from relane.fluxfill import FluxFill
-from relane.lora.cache import Cache, encode_picture, load_part
-from relane.lora.region import is_road, select
-from relane.lora.settings import Settings
-from relane.masks import mask_writer, read_masks
-from relane.video import read_frames, write_video
+from relane.io.files import write_json
+from relane.io.masks import mask_writer, read_masks
+from relane.io.video import read_frames, write_video
+from relane.models.flux_fill import FluxFill
+from relane.training import dataset
+from relane.training.lora.cache import Cache, encode_picture, load_part
+from relane.training.lora.region import is_road, select
+from relane.training.lora.settings import Settings
 from simworld.world.dataset import parse_slug
 from simworld.world.rig import FRONT_WIDE
 from simworld.world.scene import Scene

@@ -18,10 +18,10 @@ from hypothesis import strategies as st
 from safetensors.torch import load_file
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 
-from relane import dataset
 from relane.errors import InputError
-from relane.lora import curve, trainer
-from relane.lora.settings import Settings
+from relane.training import dataset
+from relane.training.lora import curve, trainer
+from relane.training.lora.settings import Settings
 
 SCRIPTS = Path(train_lora.__file__).parent
 # A training that SIGKILLs itself just after it has written a checkpoint, and one more step.
@@ -30,7 +30,7 @@ import os, signal, sys
 import torch
 torch.set_num_threads(1)
 import train_lora
-from relane.lora import trainer
+from relane.training.lora import trainer
 step = trainer.Trainer._step
 def killed(self):
     if self.progress.step == 21:

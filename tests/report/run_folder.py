@@ -5,8 +5,8 @@ from pathlib import Path
 import cv2
 import numpy as np
 
-from relane.files import write_json, write_text
-from relane.video import write_video
+from relane.io.files import write_json, write_text
+from relane.io.video import write_video
 
 CLIP, CAMERA = "clip-0001", "camera_front_wide_120fov"
 VIDEO = f"{CLIP}.{CAMERA}"

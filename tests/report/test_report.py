@@ -13,7 +13,7 @@ import pytest
 import report as script
 
 from relane.errors import InputError
-from relane.files import read_json, write_json
+from relane.io.files import read_json, write_json
 from tests.report import run_folder
 from tests.report.run_folder import CLIP, DRIVER, EDIT, NO_LPIPS, T0_US, VIDEO
 

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from relane.digest import code_files
+from relane.workflow.code_digest import code_files
 
 ROOT = Path(__file__).parents[2]
 PROGRAMS = sorted((ROOT / "simworld" / "programs").glob("*.py"))
@@ -47,4 +47,4 @@ def test_a_programs_digest_covers_what_it_takes_of_both_packages(program):
     if program.name.startswith("train_"):
         assert "simworld/learning/loop.py" in names
     if program.name == "train_tiny_sam2.py":
-        assert {"simworld/world/scene.py", "scripts/relane/sam2_video.py"} <= names
+        assert {"simworld/world/scene.py", "scripts/relane/road/sam2_video.py"} <= names

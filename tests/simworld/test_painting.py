@@ -5,9 +5,9 @@ import pytest
 import torch
 from diffusers import FluxFillPipeline
 
-from relane.compose import choose_region
 from relane.editors.videopainter.loading import load_videopainter
 from relane.editors.videopainter.text import prompt_embeddings
+from relane.io.compose import choose_region
 from relane.noise import seed_of
 from simworld.learning import autoencoder, moving, painting, pictures
 from simworld.tiny import cogvideox, text

@@ -7,9 +7,9 @@ import pytest
 import torch
 from transformers import Qwen2_5_VLForConditionalGeneration
 
-from relane import captions, critic, lanes
-from relane.lanes import Attributes
-from relane.qwen import Qwen
+from relane.models.qwen import Qwen
+from relane.prompts import captions, critic, lanes
+from relane.prompts.lanes import Attributes
 from simworld.learning import pictures, reading, verdicts
 from simworld.learning.pictures import ALL
 from simworld.learning.verdicts import FAULTS, Painting

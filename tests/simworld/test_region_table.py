@@ -5,8 +5,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from relane.lanes import Attributes
-from relane.masks import grow
+from relane.io.masks import grow
+from relane.prompts.lanes import Attributes
 from simworld.benchmarks import region_table
 from simworld.world.rig import FRONT_WIDE
 from simworld.world.scene import Scene

@@ -13,7 +13,7 @@ from relane.data.physical_ai_av.roots import open_dataset
 from relane.drivers import alpamayo as driver
 from relane.drivers.alpamayo.action_space import initial_speed, unicycle
 from relane.drivers.alpamayo.policy import load_policy
-from relane.lanes import Attributes
+from relane.prompts.lanes import Attributes
 from simworld.learning import drives, driving, loop, vision
 from simworld.learning.pictures import ALL
 from simworld.tiny import alpamayo

@@ -8,7 +8,7 @@ from relane.editors.videopainter.background import Background
 from relane.editors.videopainter.networks import token_mask
 from relane.editors.videopainter.options import Options
 from relane.errors import InputError
-from relane.speed import compile_blocks
+from relane.models.acceleration import compile_blocks
 from tests.videopainter.test_pipeline import OURS, Clip
 
 

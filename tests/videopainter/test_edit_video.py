@@ -12,10 +12,11 @@ import pytest
 from PIL import Image
 from safetensors.torch import load_file, save_file
 
-from relane import noise, video
-from relane.colour import Colour
+from relane import noise
 from relane.editors import run
 from relane.errors import InputError
+from relane.io import video
+from relane.io.colour import Colour
 
 FRAMES, HEIGHT, WIDTH = 21, 180, 320
 BT709 = Colour(1, 1, 1)

@@ -9,7 +9,7 @@ import pytest
 import torch
 from safetensors.torch import load_file, save_file
 
-from relane.files import read_json
+from relane.io.files import read_json
 
 CASES = read_json(check.Path(check.__file__).parent / "videopainter" / "report.json")["cases"]
 QUIRKS = [

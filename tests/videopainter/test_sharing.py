@@ -5,9 +5,9 @@ import pytest
 import torch
 
 from relane import noise
-from relane.editors.cache import TensorFolder
 from relane.editors.videopainter.latent_cache import LatentCache
 from relane.editors.videopainter.options import Options
+from relane.io.tensor_cache import TensorFolder
 
 OURS = Options(num_inference_steps=2, stride=8)
 EXACT = Options.exact(num_inference_steps=2, stride=8)

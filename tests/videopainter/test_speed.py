@@ -7,11 +7,11 @@ import numpy as np
 import pytest
 import torch
 
-from relane import speed
 from relane.editors.videopainter.denoise import skipped_steps
 from relane.editors.videopainter.offload import Parked
 from relane.editors.videopainter.options import Options
 from relane.errors import InputError
+from relane.models import acceleration
 from tests.videopainter.test_pipeline import OURS, Clip
 
 
@@ -93,14 +93,14 @@ def test_fused_projections_paint_the_same(golden, options, id_mode):
     plain = Clip(14).edit(golden.models(id_mode=id_mode), golden, options)
     models = golden.models(id_mode=id_mode)
     for network in (models.transformer, models.branch):
-        speed.fuse(network)
+        acceleration.fuse(network)
         assert not hasattr(network.transformer_blocks[0].attn1, "to_q")
     np.testing.assert_allclose(Clip(14).edit(models, golden, options), plain, atol=1e-4)
 
 
 def test_a_vae_of_channels_last_paints_the_same(golden):
     plain, models = Clip(9).edit(golden.models(), golden), golden.models()
-    speed.channels_last(models.vae)
+    acceleration.channels_last(models.vae)
     np.testing.assert_allclose(Clip(9).edit(models, golden), plain, atol=1e-4)
 
 

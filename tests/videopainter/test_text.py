@@ -6,10 +6,10 @@ import pytest
 import torch
 from safetensors.torch import load_file, save_file
 
-from relane.editors.cache import TensorFolder
 from relane.editors.videopainter import text
 from relane.editors.videopainter.text import cache_file, prompt_embeddings
 from relane.errors import InputError
+from relane.io.tensor_cache import TensorFolder
 
 CPU = torch.device("cpu")
 PROMPT = "road with single white dashed lane markings"

@@ -14,7 +14,7 @@ from pathlib import Path
 
 import pytest
 
-from relane.warm import lease
+from relane.workers import lease
 
 ROOT = Path(__file__).parents[2]
 ON_GPU = ROOT / "scripts" / "on_gpu.py"

@@ -10,8 +10,8 @@ from threading import Timer
 
 import pytest
 
-from relane.warm import lease, wire
-from relane.warm.places import Place
+from relane.workers import lease, wire
+from relane.workers.places import Place
 
 from .conftest import ROOT, eventually
 
@@ -82,7 +82,7 @@ def test_models_on_two_gpus_do_not_serve_a_job_on_one(tmp_path):
 def test_the_lock_of_a_killed_process_is_free(tmp_path):
     code = (
         f"import sys, time; sys.path.insert(0, {str(ROOT / 'scripts')!r})\n"
-        "from pathlib import Path; from relane.warm import lease; from relane.warm.places import Place\n"
+        "from pathlib import Path; from relane.workers import lease; from relane.workers.places import Place\n"
         f"held = lease.try_take(Path({str(tmp_path)!r}), (Place('a', 'a'),)); print('held', flush=True); time.sleep(60)"
     )
     holder = subprocess.Popen([sys.executable, "-c", code], stdout=subprocess.PIPE)

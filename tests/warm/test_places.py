@@ -9,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from relane.errors import InputError
-from relane.warm import places
+from relane.workers import places
 
 TWO = """\
 GPU 0: NVIDIA H200 (UUID: GPU-11111111-aaaa)

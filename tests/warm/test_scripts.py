@@ -7,7 +7,7 @@ import sys
 
 import pytest
 
-from relane.warm import stage
+from relane.workers import stage
 
 from .conftest import ROOT
 
@@ -32,7 +32,7 @@ STAGES = {
     ),
     "drive": (
         "--pai-root=p --clip-id=c --videos v --arm=original --output=o --vis-data=d",
-        {"alpamayo": "alpamayo"},
+        {"checkpoint": "alpamayo"},
     ),
 }
 
@@ -68,7 +68,7 @@ def test_a_failure_of_memory_has_a_key_to_turn(name):
 def test_a_jobs_own_process_imports_no_model_library(name):
     """What on_gpu.py does before it hands over costs every job; torch and friends would cost it seconds."""
     code = (
-        "import sys; from pathlib import Path; from relane.warm import client, stage\n"
+        "import sys; from pathlib import Path; from relane.workers import client, stage\n"
         f"script = Path({str(SCRIPTS / name)!r} + '.py'); module = stage.load_script(script)\n"
         f"args = module.parser().parse_args({STAGES[name][0].split()} + {[f'--{f}=x' for f in STAGES[name][1]]})\n"
         "stage.model_key(script, module, args)\n"

@@ -9,8 +9,8 @@ import sys
 
 import pytest
 
-from relane.warm import lease
-from relane.warm.places import Place
+from relane.workers import lease
+from relane.workers.places import Place
 
 from .conftest import eventually
 

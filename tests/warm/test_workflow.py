@@ -16,7 +16,7 @@ import os
 import sys
 
 sys.path.insert(0, {scripts!r})
-from relane.warm import client, lease
+from relane.workers import client, lease
 
 OWNER = os.getpid()
 ON_GPU = f"{python} {on_gpu} --owner={{OWNER}} --idle-seconds=60"

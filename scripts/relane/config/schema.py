@@ -17,7 +17,6 @@ from relane.config.sections.region import Region
 from relane.config.sections.sam2 import Sam2
 from relane.config.sections.video import Video
 from relane.config.sections.workers import Workers
-from relane.drivers import DRIVERS
 
 
 def section(of: type[Section], **how: Any) -> Any:
@@ -60,8 +59,8 @@ class Config(Section):
     video: Video = section(Video)
     quality: Quality = section(Quality)
     drivers: Annotated[list[str], Field(min_length=1)] = option(
-        list(DRIVERS)[:1],
-        f"The driving models that drive every arm, of {', '.join(DRIVERS)}; each is a study of its own.",
+        ["alpamayo_r1"],
+        "The driving models that drive every arm; each is a study of its own.",
     )
     drive: Drive = section(Drive)
     effects: Effects = section(Effects)

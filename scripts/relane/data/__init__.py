@@ -26,7 +26,7 @@ from relane.errors import UndrivableError
 if TYPE_CHECKING:
     import numpy as np
 
-    from relane.camera import RigCamera
+    from relane.data.camera import RigCamera
     from relane.data.ego import Vehicle
     from relane.data.frames import Frames
 

@@ -7,9 +7,9 @@ from dataclasses import replace
 from urllib.parse import unquote
 
 from relane.data import data_set
+from relane.data.sheet import Clip
 from relane.errors import InputError
 from relane.names import CAMERAS
-from relane.sheet import Clip
 
 
 def split_pai_root(source: str) -> tuple[str, str]:

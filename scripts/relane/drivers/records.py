@@ -8,13 +8,14 @@ from typing import Any
 import cv2
 import numpy as np
 
-from relane import __version__, memory
+from relane import __version__
 from relane.data.ego import Vehicle
 from relane.drivers import Answer
-from relane.drivers.path_metrics import corner_distance, path_metrics
 from relane.drivers.scene import Scene
 from relane.errors import InputError, UndrivableError
-from relane.files import read_json
+from relane.evaluation.path_metrics import corner_distance, path_metrics
+from relane.io.files import read_json
+from relane.models import memory_stats
 
 
 def vis_data(scene: Scene, answer: Answer, save_frames: str = "edited") -> dict[str, np.ndarray]:
@@ -65,7 +66,7 @@ def temporal_config(scene: Scene) -> dict[str, Any]:
 
 def seed_metrics(seconds: float, peaks: dict[str, int]) -> dict[str, float]:
     """Time and memory under the names of the thesis's script: a GB is 1024^3 bytes, an MB 1024^2."""
-    gpu, host = memory.in_use()
+    gpu, host = memory_stats.in_use()
     return {
         "inference_time_seconds": seconds,
         "gpu_memory_used_gb": gpu / 1024**3,

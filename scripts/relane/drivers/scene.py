@@ -10,15 +10,15 @@ from pathlib import Path
 
 import numpy as np
 
-from relane.camera import CAMERA_INDEX
 from relane.data import DrivingClip
+from relane.data.camera import CAMERA_INDEX
 from relane.data.ego import Vehicle
 from relane.data.frames import JITTER_US, Frames, period, pick, refuse_short
 from relane.drivers import Sight
 from relane.errors import InputError, UndrivableError
-from relane.files import read_json
+from relane.io.files import read_json
+from relane.io.video import iter_frames, probe
 from relane.names import parse_name
-from relane.video import iter_frames, probe
 
 CHOICES = ("before", "nearest")
 

@@ -22,8 +22,8 @@ if TYPE_CHECKING:
     import numpy as np
     import torch
 
-    from relane.editors.cache import TensorFolder
-    from relane.timer import Timer
+    from relane.io.tensor_cache import TensorFolder
+    from relane.io.timer import Timer
 
 # Name in records -> module.
 EDITORS = {"videopainter": "relane.editors.videopainter"}

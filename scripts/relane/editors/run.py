@@ -12,20 +12,21 @@ from typing import Any
 import numpy as np
 from PIL import Image, UnidentifiedImageError
 
-from relane import memory, noise
-from relane.beside import feeding
-from relane.colour import Colour
-from relane.compose import Region, choose_region, paste
+from relane import noise
 from relane.config.sections.speed import Speed
 from relane.config.sections.video import Video
 from relane.editors import Caches, Canvas, VideoEditor
-from relane.editors.cache import TensorFolder
 from relane.editors.frames import SlidingReader
 from relane.errors import InputError
-from relane.files import read_json, sha256_file, write_json
-from relane.maskfile import MaskFile
-from relane.timer import Timer
-from relane.video import iter_frames, probe, write_video
+from relane.io.colour import Colour
+from relane.io.compose import Region, choose_region, paste
+from relane.io.files import read_json, sha256_file, write_json
+from relane.io.mask_stream import MaskFile
+from relane.io.prefetch import feeding
+from relane.io.tensor_cache import TensorFolder
+from relane.io.timer import Timer
+from relane.io.video import iter_frames, probe, write_video
+from relane.models import memory_stats
 
 INPUTS = ("clip", "clip_json", "inpaint_masks", "first_frame", "first_frame_json", "region_json")
 # Options that are recorded as how the networks were run, not as what decides what the result looks like.
@@ -58,7 +59,7 @@ def edit_clip(args: Namespace, editor: VideoEditor, checkpoints: Iterable[str]) 
         canvas = editor.canvas(item.shape, options)
     except InputError as error:
         raise InputError(f"{args.clip}: {error}") from None
-    memory.reset_gpu_peaks()
+    memory_stats.reset_gpu_peaks()
     timer = Timer(editor.device)
     with timer("mask"):
         union, coverage = survey(item.masks)
@@ -85,7 +86,7 @@ def edit_clip(args: Namespace, editor: VideoEditor, checkpoints: Iterable[str]) 
             writing.close()
     made_of = {name: options[name] for name in checkpoints}
     cost = {"posteriors": counts(caches), "seconds": {phase: round(s, 3) for phase, s in timer.seconds.items()}}
-    write_json(args.sidecar, record(args, item, canvas, region, coverage, made_of) | cost | memory.peaks())
+    write_json(args.sidecar, record(args, item, canvas, region, coverage, made_of) | cost | memory_stats.peaks())
 
 
 def caches_of(args: Namespace) -> Caches:

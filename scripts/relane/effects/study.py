@@ -14,8 +14,8 @@ from relane.effects import claims, notes, paths, words
 from relane.effects.pairs import by_clip, instants, minus, names
 from relane.effects.statistics import FEWEST, FEWEST_FOR_MEAN, LEVEL, holm, share_above, summarize
 from relane.errors import InputError
-from relane.files import read_json
-from relane.npz import load_npz
+from relane.io.files import read_json
+from relane.io.npz import load_npz
 
 ENERGY_PERMUTATIONS = 999
 UNKNOWN = "unknown"  # the driver or editor of a record that does not say

@@ -1,4 +1,4 @@
-"""FLUX.1-Fill, with or without a LoRA, as a painter of first frames; the model itself is `relane.fluxfill`."""
+"""FLUX.1-Fill, with or without a LoRA, as a painter of first frames; the model itself is `relane.models.flux_fill`."""
 
 from collections.abc import Mapping
 from pathlib import Path
@@ -8,7 +8,7 @@ from relane.config.sections.first_frame import FirstFrame
 from relane.errors import InputError
 
 if TYPE_CHECKING:
-    from relane.fluxfill import FluxFill
+    from relane.models.flux_fill import FluxFill
 
 CHECKPOINTS = ("flux_fill",)
 # Options that `FluxFill.paint` takes by the same name.
@@ -25,7 +25,7 @@ def settings(options: Mapping[str, Any]) -> dict[str, Any]:
 
 def find(options: Mapping[str, Any]) -> None:
     """Raise InputError unless the folder has all parts of a FLUX Fill pipeline."""
-    from relane.fluxfill import check_folder
+    from relane.models.flux_fill import check_folder
 
     if not options["flux_fill"]:
         raise InputError("--flux-fill is blank: name a FLUX.1-Fill folder")
@@ -36,8 +36,8 @@ def load(options: Mapping[str, Any], device: str) -> "FluxFill":
     """The model of a FLUX.1-Fill folder (see `FluxFill`)."""
     import torch
 
-    from relane.fluxfill import FluxFill
-    from relane.speed import Speed
+    from relane.models.acceleration import Speed
+    from relane.models.flux_fill import FluxFill
 
     return FluxFill(
         options["flux_fill"],

@@ -12,19 +12,22 @@ import numpy as np
 import torch
 import transformers
 
-from relane import captions, critic, files, instructions, lanes, memory, noise, qwen
+from relane import noise
 from relane.arms import SHAM
 from relane.config.sections.first_frame import FirstFrame
-from relane.critic import Refinement
-from relane.device import choose_device
 from relane.errors import InputError
-from relane.lanes import Attributes
-from relane.maskfile import MaskFile
+from relane.io import files
+from relane.io.mask_stream import MaskFile
+from relane.io.timer import Timer
+from relane.io.video import iter_frames
+from relane.models import memory_stats, qwen
+from relane.models.device import choose_device
+from relane.models.qwen import Qwen
+from relane.models.residency import Slot, second_device, weights_bytes
 from relane.painters import FirstFramePainter, painter_module
-from relane.qwen import Qwen
-from relane.residency import Slot, second_device, weights_bytes
-from relane.timer import Timer
-from relane.video import iter_frames
+from relane.prompts import captions, critic, instructions, lanes
+from relane.prompts.critic import Refinement
+from relane.prompts.lanes import Attributes
 
 # Flags for the record. The tries stand beside, and when the critic is dropped changes nothing.
 LEFT_OUT = ("caption_refine_iters", "unload_critic_after_use")
@@ -75,7 +78,7 @@ def paint_first_frame(args: Namespace, models: Models) -> None:
 
     Raises InputError on bad input, before anything is written.
     """
-    memory.reset_gpu_peaks()
+    memory_stats.reset_gpu_peaks()
     timer = Timer()  # its phases are without those in which models are loaded or moved
     with timer("read"):
         frame, mask = read_first(args.clip, args.inpaint_masks)
@@ -117,7 +120,7 @@ def paint_first_frame(args: Namespace, models: Models) -> None:
         critic.write_tries(args.refine_folder, seen, refinement, about)
     critic.write_picture(args.output, refinement.chosen.output)
     seconds = timer.seconds | models.load_seconds() | {"total": timer.total}
-    files.write_json(args.sidecar, about | {"seconds": seconds, **memory.peaks()})
+    files.write_json(args.sidecar, about | {"seconds": seconds, **memory_stats.peaks()})
 
 
 def read_first(clip: str, masks: str) -> tuple[np.ndarray, np.ndarray]:

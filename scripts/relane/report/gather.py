@@ -13,9 +13,9 @@ from urllib.parse import quote
 
 from relane import layout
 from relane.arms import FLOOR, ORIGINAL
-from relane.csvfile import read_csv
 from relane.errors import InputError
-from relane.files import read_json
+from relane.io.csvfile import read_csv
+from relane.io.files import read_json
 from relane.report import tables
 
 # Arms without an edit of their own, and what they are for.

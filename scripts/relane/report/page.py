@@ -9,10 +9,10 @@ from typing import Any
 import jinja2
 from markupsafe import Markup
 
-from relane.files import atomic_folder
-from relane.provenance import REPOSITORY, UNKNOWN, git_state
+from relane.io.files import atomic_folder
 from relane.report.gather import Media, Report
 from relane.report.tables import Cell, Table, megabytes
+from relane.workflow.provenance import REPOSITORY, UNKNOWN, git_state
 
 PARTS = Path(__file__).parent / "page"
 

@@ -7,8 +7,8 @@ import pytest
 
 from relane.data.physical_ai_av.roots import open_dataset
 from relane.errors import InputError
-from relane.files import sha256_file
-from relane.lanes import Attributes
+from relane.io.files import sha256_file
+from relane.prompts.lanes import Attributes
 from simworld.world import Scene
 from simworld.world.dataset import egomotion_table, parse_slug, plan_clips, write_dataset
 

@@ -5,7 +5,7 @@ import numpy as np
 import pytest
 
 from relane.errors import InputError
-from relane.lanes import COLORS, COUNTS, PATTERNS, Attributes
+from relane.prompts.lanes import COLORS, COUNTS, PATTERNS, Attributes
 from simworld.world import Scene
 from simworld.world.driver import DT
 from simworld.world.rig import CAMERAS, FRONT_WIDE

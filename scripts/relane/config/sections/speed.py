@@ -1,4 +1,4 @@
-"""Options of sections `first_frame` and `video`: ways to run the same network faster (relane.speed)."""
+"""Options of sections `first_frame` and `video`: ways to run the same network faster (relane.models.acceleration)."""
 
 from relane.config.option import Section, option
 

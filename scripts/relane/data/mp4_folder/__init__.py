@@ -11,9 +11,9 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from relane.content import content_of, digest_of
 from relane.data.mp4_folder.tables import read_ego
 from relane.errors import InputError, UndrivableError
+from relane.io.content import content_of, digest_of
 
 if TYPE_CHECKING:
     from relane.data.mp4_folder.clip import Clip

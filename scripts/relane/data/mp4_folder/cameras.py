@@ -13,11 +13,11 @@ from typing import Any
 import numpy as np
 from scipy.spatial.transform import Rotation
 
-from relane.camera import DISTORTION, FTheta, Pinhole, RigCamera
+from relane.data.camera import DISTORTION, FTheta, Pinhole, RigCamera
 from relane.data.ego import Vehicle
 from relane.data.mp4_folder.tables import POSE, UNIT
 from relane.errors import InputError, UndrivableError
-from relane.files import read_json
+from relane.io.files import read_json
 
 PICTURE = ("width", "height", "cx", "cy")
 VEHICLE = ("length", "width", "height", "ahead")

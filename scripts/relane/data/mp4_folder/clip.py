@@ -7,14 +7,14 @@ import numpy as np
 from scipy.interpolate import CubicSpline
 from scipy.spatial.transform import RigidTransform, Rotation, Slerp
 
-from relane.camera import RigCamera
+from relane.data.camera import RigCamera
 from relane.data.ego import EgoMotion, EgoMotionClip, Vehicle
 from relane.data.frames import Frames, period, pick, refuse_short
 from relane.data.mp4_folder import cameras_file, ego_file
 from relane.data.mp4_folder.cameras import read_camera, read_vehicle
 from relane.data.mp4_folder.tables import read_ego, read_times
+from relane.data.timed_video import Source, open_source, timed_frames, to_rgb
 from relane.errors import InputError, UndrivableError
-from relane.timed_video import Source, open_source, timed_frames, to_rgb
 
 
 class Clip(EgoMotionClip):

@@ -9,8 +9,8 @@ from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
-from relane.csvfile import read_csv
 from relane.errors import InputError, UndrivableError, first_line
+from relane.io.csvfile import read_csv
 
 POSE = ("x", "y", "z", "qw", "qx", "qy", "qz")
 CLOCKS = ("t_us", "t_s")

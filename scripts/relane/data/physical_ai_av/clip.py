@@ -14,7 +14,7 @@ import av
 import numpy as np
 import pandas as pd
 
-from relane.camera import FTheta, RigCamera
+from relane.data.camera import FTheta, RigCamera
 from relane.data.ego import EgoMotion, EgoMotionClip, Vehicle
 from relane.data.frames import Frames, period, pick, refuse_short
 from relane.data.physical_ai_av.egomotion import read_egomotion

@@ -9,9 +9,9 @@ from collections import Counter
 from collections.abc import Sequence
 from pathlib import Path
 
-from relane.content import ABSENT, content_of, digest_of, zip_entries
-from relane.csvfile import read_csv
 from relane.errors import InputError
+from relane.io.content import ABSENT, content_of, digest_of, zip_entries
+from relane.io.csvfile import read_csv
 from relane.names import CAMERAS
 
 # What the driving stage reads of a clip beside its cameras.

@@ -14,8 +14,8 @@ from relane.drivers.alpamayo.config import PolicyConfig, read_config
 from relane.drivers.alpamayo.networks import AlpamayoNetwork
 from relane.drivers.alpamayo.tokens import extend_tokenizer
 from relane.errors import InputError
-from relane.files import read_json, safe_join
-from relane.finite import check_tensors
+from relane.io.files import read_json, safe_join
+from relane.models.finite import check_tensors
 
 _HEAD, _EMBEDDING = "vlm.lm_head.weight", "vlm.model.language_model.embed_tokens.weight"
 # Kept in float32 at any dtype: frequencies up to 2 pi 100 and the units of the actions. Their values are those of the

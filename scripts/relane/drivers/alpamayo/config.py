@@ -5,7 +5,7 @@ from pathlib import Path
 from typing import Any
 
 from relane.errors import InputError
-from relane.files import read_json
+from relane.io.files import read_json
 
 # The class names that config.json may give for its parts. The parts are described by import paths of the original
 # package; we build our own classes, so an unknown name is a checkpoint that this code was not written for.

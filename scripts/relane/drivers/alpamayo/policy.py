@@ -7,7 +7,6 @@ from pathlib import Path
 import numpy as np
 import torch
 
-from relane import windows_attention
 from relane.drivers.alpamayo.action_space import initial_speed, unicycle
 from relane.drivers.alpamayo.checkpoint import Loaded, load_checkpoint
 from relane.drivers.alpamayo.flow import Expert, Prefix, denoise
@@ -23,8 +22,9 @@ from relane.drivers.alpamayo.tokens import (
     prompt_text,
 )
 from relane.errors import InputError
-from relane.finite import check_finite
-from relane.timer import Timer
+from relane.io.timer import Timer
+from relane.models import windows_attention
+from relane.models.finite import check_finite
 
 
 @dataclass(frozen=True)

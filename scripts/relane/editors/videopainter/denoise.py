@@ -13,7 +13,7 @@ from relane.editors.videopainter.networks import joint_mask, token_mask
 from relane.editors.videopainter.options import Options
 from relane.editors.videopainter.original import dynamic_scale
 from relane.editors.videopainter.windows import WindowSchedule
-from relane.timer import Timer
+from relane.io.timer import Timer
 
 # Called with a name such as "w0_s1_model_out" and a tensor, for comparison with reference outputs.
 Trace = Callable[[str, torch.Tensor], None]

@@ -9,8 +9,6 @@ import numpy as np
 import torch
 
 from relane.config.sections.speed import Speed
-from relane.device import choose_device
-from relane.digest import weights_digest
 from relane.editors import Caches, Canvas, Reader, Rng
 from relane.editors.videopainter.latent_cache import LatentCache
 from relane.editors.videopainter.loading import load_videopainter
@@ -18,8 +16,10 @@ from relane.editors.videopainter.options import options_of
 from relane.editors.videopainter.pipeline import VideoPainter
 from relane.editors.videopainter.text import prompt_embeddings
 from relane.errors import InputError
-from relane.speed import channels_last, speed_up
-from relane.timer import Timer
+from relane.io.timer import Timer
+from relane.io.weights_digest import weights_digest
+from relane.models.acceleration import channels_last, speed_up
+from relane.models.device import choose_device
 
 
 @dataclass
@@ -82,8 +82,8 @@ class Editor:
 def load_editor(options: Mapping[str, Any]) -> Editor:
     """The editor of these folders: `cogvideox`, `videopainter` and, where it is not blank, `videopainter_id`.
 
-    Other options: id_lora_scale, offload, device, dtype and those of `relane.speed.Speed`. Raises InputError for a
-    folder that does not fit and for what this machine cannot do.
+    Other options: id_lora_scale, offload, device, dtype and those of `relane.models.acceleration.Speed`. Raises
+    InputError for a folder that does not fit and for what this machine cannot do.
     """
     for name in ("cogvideox", "videopainter"):
         if not options[name]:

@@ -6,8 +6,8 @@ import diffusers
 import torch
 from diffusers import AutoencoderKLCogVideoX
 
-from relane.editors.cache import TensorFolder
 from relane.editors.videopainter import latents as codec
+from relane.io.tensor_cache import TensorFolder
 
 
 class LatentCache:

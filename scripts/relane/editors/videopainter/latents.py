@@ -16,7 +16,7 @@ from diffusers.video_processor import VideoProcessor
 from PIL import Image
 
 from relane.editors.videopainter.windows import FRAMES_PER_LATENT, latent_frames
-from relane.finite import check_finite, origin
+from relane.models.finite import check_finite, origin
 
 SPATIAL = 8  # pixels a latent cell, in height and in width
 _pixels = VideoProcessor(vae_scale_factor=SPATIAL)

@@ -12,12 +12,12 @@ from diffusers import AutoencoderKLCogVideoX, CogVideoXTransformer3DModel, Model
 from diffusers.utils import logging
 from safetensors import SafetensorError, safe_open
 
-from relane import lora_files
 from relane.editors.videopainter.networks import CogvideoXBranchModel, VideoPainterTransformer
 from relane.editors.videopainter.pipeline import VideoPainter
 from relane.errors import InputError
-from relane.files import read_json, safe_join
-from relane.finite import check_weights
+from relane.io.files import read_json, safe_join
+from relane.models import lora_files
+from relane.models.finite import check_weights
 
 WEIGHTS = "diffusion_pytorch_model.safetensors"
 # In released branch configs, without meaning for the network.
@@ -146,8 +146,8 @@ def _checked(network: Any, folder: Path) -> Any:
 def load_id_lora(transformer: VideoPainterTransformer, path: str | Path, scale: float = 1.0) -> None:
     """Add a VideoPainterID LoRA (the file, or its folder) to the transformer and switch to resampling attention.
 
-    Its own alpha is found as that of any LoRA (`relane.lora_files`); the released file stores none, so that it works at
-    scale 1.0 as in the original. Raises InputError when there is no LoRA, or a tensor does not fit.
+    Its own alpha is found as that of any LoRA (`relane.models.lora_files`); the released file stores none, so that it
+    works at scale 1.0 as in the original. Raises InputError when there is no LoRA, or a tensor does not fit.
     """
     path = lora_files.find(Path(path))
     tensors, said = lora_files.read(path, transformer)

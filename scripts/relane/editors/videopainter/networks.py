@@ -129,7 +129,7 @@ class Fusable:
     """Replaces the stock model's `fuse_qkv_projections`, which would also put its own attention in place of ours."""
 
     def fuse_qkv_projections(self) -> None:
-        """Make one projection of each block's query, key and value projections; see `relane.speed.fuse`."""
+        """Make one projection of each block's query, key and value projections; see `acceleration.fuse`."""
         for block in self.transformer_blocks:
             block.attn1.fuse_projections()
 

@@ -25,8 +25,8 @@ from relane.editors.videopainter.offload import Parked
 from relane.editors.videopainter.options import Options
 from relane.editors.videopainter.windows import FRAMES_PER_LATENT, WindowSchedule, latent_frames, ramp
 from relane.errors import InputError
-from relane.finite import check_finite, origin
-from relane.timer import Timer
+from relane.io.timer import Timer
+from relane.models.finite import check_finite, origin
 
 # Frames (F, H, W, 3) uint8 and masks (F, H, W) bool, True = inpaint, of the frames from `start` to `stop`.
 Reader = Callable[[int, int], tuple[np.ndarray, np.ndarray]]

@@ -7,10 +7,10 @@ from pathlib import Path
 
 import torch
 
-from relane.digest import weights_digest
-from relane.editors.cache import TensorFolder
 from relane.errors import InputError
-from relane.finite import check_finite, check_weights
+from relane.io.tensor_cache import TensorFolder
+from relane.io.weights_digest import weights_digest
+from relane.models.finite import check_finite, check_weights
 
 # T5's padding and end of text.
 PAD, END = 0, 1
