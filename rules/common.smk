@@ -96,7 +96,8 @@ try:
     checks.check_drivers(config)
     SIGHTS = sights(config)
     READ = {camera for sight in SIGHTS.values() for camera in sight.cameras}
-    DRIVABLE = [video for video, clip in CLIPS.items() if clip.drivable and clip.camera in READ]
+    # A dictionary, because every driving job looks itself up in it.
+    DRIVABLE = {video: clip for video, clip in CLIPS.items() if clip.drivable and clip.camera in READ}
     EDITOR = next(iter(EDITORS))
     MADE_HERE = relane_arms.arms_of(config["arms"], INSTRUCTIONS, EDITOR)
     EXTERNAL = read_edited()

@@ -190,7 +190,7 @@ rule drive_arm:
         frame_choice=IDENTITY["clip"]["frame_choice"],
         reasoning=reasoning_of,
         reasoning_from=lambda wildcards, input: arguments.flags({"reasoning_from": str(input.original) or None}),
-        weights=lambda wildcards: json.dumps(checkpoint_digests(driver_checkpoints(wildcards.driver))),
+        weights=lambda wildcards: weights(*driver_checkpoints(wildcards.driver))(wildcards),
         records=lambda wildcards, output: record_flags(output.results),
         code=lambda wildcards: code("drive.py", DRIVERS[wildcards.driver], data_module(wildcards)),
     shell:

@@ -4,7 +4,7 @@ INPUTS:  none; the world is rendered by the training scripts
 OUTPUTS: results/tiny/{model}/, in the format of resources/tiny/{model}/; results/tiny/training/ to resume from
 """
 
-TINY = "results/tiny"
+TINY = layout.TINY
 PROGRAMS = Path(workflow.basedir) / "simworld" / "programs"
 TRAINER = {
     "sam2": "train_tiny_sam2.py",
